@@ -1,4 +1,4 @@
-"""Accept the records of a source as rows in the order of time, and refuse and count the others."""
+"""Accept records as rows in the order of time, and refuse and count the other records."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ from lstm_ae.watch.status import Clock, Status
 
 LOG = logging.getLogger(__name__)
 
-# Refused rows that are logged one by one; then one is logged at every doubling of their number.
+# Number of refused rows up to which each is logged; then one is logged at every doubling of their number.
 MAX_LOGGED = 10
 
 _EARLIEST = np.iinfo(np.int64).min
@@ -39,14 +39,14 @@ class AcceptedRows(NamedTuple):
 
 
 class Acceptor:
-    """Converts records to rows, and refuses those that cannot be used.
+    """A filter that converts records to rows, and refuses records that cannot be used.
 
     Args:
         name: name of the monitor, for logs.
         config: the run's settings, with the reading options of the source.
         source: the source in errors.
         max_series: largest number of series.
-        status: numbers that are updated.
+        status: status whose numbers are updated.
         clock: the module `time`, or a replacement.
     """
 
@@ -74,41 +74,43 @@ class Acceptor:
             yield AcceptedRows(series, times[accepted], panel.values[accepted])
 
     def _check(self, panel: Panel, ids: Sequence[str]) -> tuple[Int64Array, BoolArray]:
-        """Return the times of rows, and which of them are accepted; the others are refused."""
-        times, accepted = panel.times, np.ones(len(ids), bool)
+        """Return the times of rows, and whether each row is accepted; count and log the others."""
+        times, is_accepted = panel.times, np.ones(len(ids), bool)
         latest = int((self.clock.time() + AHEAD) * 1e9)
         for name, rows in rows_by_series(ids).items():
             newest = self.newest.get(name)
             if newest is None and len(self.newest) >= self.max_series:
-                accepted[rows] = False
+                is_accepted[rows] = False
                 text = f"the series {format_heading(name)} exceeds max_series = {self.max_series}. Increase it"
                 for _ in rows:
                     self._count("series", text)
                 continue
-            own = times[rows]
-            future = own > latest
-            first = _EARLIEST if newest is None else newest
-            before = np.maximum.accumulate(np.concatenate([[first], np.where(future, _EARLIEST, own)]))[:-1]
-            late = ~future & (own < before)
-            again = ~future & (own == before)
-            for reason, wrong, rule in (
-                ("future", future, "is more than a day ahead of the clock. Set the clocks"),
-                ("late", late, "comes after a later one. Send rows in the order of time"),
-                ("duplicate", again, "has the time of the one before. Send one row per time"),
+            series_times = times[rows]
+            is_future = series_times > latest
+            earliest = _EARLIEST if newest is None else newest
+            previous = np.maximum.accumulate(
+                np.concatenate([[earliest], np.where(is_future, _EARLIEST, series_times)])
+            )[:-1]
+            is_late = ~is_future & (series_times < previous)
+            is_duplicate = ~is_future & (series_times == previous)
+            for reason, is_refused, rule in (
+                ("future", is_future, "is more than a day ahead of the clock. Set the clocks"),
+                ("late", is_late, "is earlier than the newest row. Send rows in the order of time"),
+                ("duplicate", is_duplicate, "has the same time as the newest row. Send one row per time"),
             ):
-                for row in rows[wrong].tolist():
+                for row in rows[is_refused].tolist():
                     self._count(
                         reason,
                         f"{self.parser.name}, line {panel.lines[row]}: the row{f' of {name!r}' if name else ''} at "
                         f"{format_utc(times[row : row + 1])[0]} {rule}",
                     )
-            good = ~(future | late | again)
-            accepted[rows] = good
-            if good.any():
-                self.newest[name] = int(own[good][-1])
-        if accepted.any():
-            self.status.newest = max(self.status.newest or 0.0, float(times[accepted].max()) / 1e9)
-        return times, accepted
+            is_valid = ~(is_future | is_late | is_duplicate)
+            is_accepted[rows] = is_valid
+            if is_valid.any():
+                self.newest[name] = int(series_times[is_valid][-1])
+        if is_accepted.any():
+            self.status.newest = max(self.status.newest or 0.0, float(times[is_accepted].max()) / 1e9)
+        return times, is_accepted
 
     def refuse(self, error: DataError) -> None:
         """Count and log the error of a record."""

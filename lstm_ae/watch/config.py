@@ -1,4 +1,4 @@
-"""The file of `lstmae watch`: its options, and how it is read."""
+"""Read the file of `lstmae watch`, and check its options."""
 
 import dataclasses
 import re
@@ -21,7 +21,7 @@ from lstm_ae.watch.sources import SourceOptions
 # Largest file, and longest line of it, in bytes: tomllib takes minutes for a long key with many dots.
 LARGEST_FILE, LONGEST_LINE = 2**20, 1_000
 
-# Entry points of the kinds of sources and sinks, of this package and of others.
+# Groups of the entry points that add kinds of sources and sinks.
 SOURCE_GROUP, SINK_GROUP = "lstm_ae.sources", "lstm_ae.sinks"
 
 # Names of monitors and sinks, which become names of files and labels of metrics.
@@ -90,7 +90,7 @@ class MonitorConfig(NamedTuple):
 
 
 class WatchConfig(NamedTuple):
-    """Content of a file of `lstmae watch`.
+    """The content of a file of `lstmae watch`.
 
     Args:
         options: the options of the process.
@@ -151,52 +151,54 @@ def parse_watch(document: JsonMapping) -> WatchConfig:
     options = _build(Watch, top, "", SECTIONS)
     http = _build(Http, _table(document["http"], "[http]"), "[http]") if "http" in document else None
     sinks: dict[str, SinkOptions] = {}
-    for where, values in _tables(document, "sinks"):
+    for place, values in _tables(document, "sinks"):
         name = values.pop("name", None)
-        with_place(where, _check_name, name)
+        with_place(place, _check_name, name)
         if name in sinks:
-            raise ConfigError(f"{where}: another sink has this name. Change one", code=Code.CONFIG_FILE)
-        sinks[name] = _build_kind(SINK_GROUP, SinkOptions, values, where)
-    monitors = [_parse_monitor(values, where, tuple(sinks)) for where, values in _tables(document, "monitors")]
+            raise ConfigError(f"{place}: another sink has this name. Change one", code=Code.CONFIG_FILE)
+        sinks[name] = _build_kind(SINK_GROUP, SinkOptions, values, place)
+    monitors = [_parse_monitor(values, place, tuple(sinks)) for place, values in _tables(document, "monitors")]
     if not monitors:
         raise ConfigError("There is no [[monitors]]. Add one with name, run, and source", code=Code.CONFIG_FILE)
-    unique = [f"the name {monitor.options.name!r}" for monitor in monitors]
-    unique += [monitor.source.exclusive for monitor in monitors if monitor.source.exclusive]
-    if twice := next((each for each in unique if unique.count(each) > 1), None):
-        raise ConfigError(f"Only one of the [[monitors]] can use {twice}. Change one", code=Code.CONFIG_FILE)
+    resources = [f"the name {monitor.options.name!r}" for monitor in monitors]
+    resources += [monitor.source.exclusive for monitor in monitors if monitor.source.exclusive]
+    if duplicate := next((each for each in resources if resources.count(each) > 1), None):
+        raise ConfigError(f"Only one of the [[monitors]] can use {duplicate}. Change one", code=Code.CONFIG_FILE)
     return WatchConfig(options, http, sinks, monitors)
 
 
-def _parse_monitor(values: JsonObject, where: str, sinks: tuple[str, ...]) -> MonitorConfig:
+def _parse_monitor(values: JsonObject, place: str, sinks: tuple[str, ...]) -> MonitorConfig:
     source, reading = values.pop("source", {}), values.pop("reading", {})
-    options = _build(MonitorOptions, values, where, ("source", "reading"))
-    inside = f"{where}, [monitors.reading]"
+    options = _build(MonitorOptions, values, place, ("source", "reading"))
+    reading_place = f"{place}, [monitors.reading]"
     reading = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in _table(reading, inside).items()
+        key: tuple(value) if isinstance(value, list) else value for key, value in _table(reading, reading_place).items()
     }
-    require_known_keys(reading, REREAD, inside)
-    with_place(inside, _naming_keys, Reading.from_dict, reading)
-    if unknown := next((each for each in options.sinks if each not in sinks), None):
-        problem = f"sinks contains {unknown!r}, which no [[sinks]] has as its name. Names: {', '.join(sinks) or 'none'}"
-        raise ConfigError(f"{where}: {problem}", code=Code.UNKNOWN_NAME)
-    built = _build_kind(SOURCE_GROUP, SourceOptions, _table(source, f"{where}, source"), f"{where}, [monitors.source]")
-    return MonitorConfig(dataclasses.replace(options, sinks=options.sinks or sinks), built, reading)
+    require_known_keys(reading, REREAD, reading_place)
+    with_place(reading_place, _naming_keys, Reading.from_dict, reading)
+    if name := next((each for each in options.sinks if each not in sinks), None):
+        problem = f"sinks contains {name!r}, which no [[sinks]] has as its name. Names: {', '.join(sinks) or 'none'}"
+        raise ConfigError(f"{place}: {problem}", code=Code.UNKNOWN_NAME)
+    source_options = _build_kind(
+        SOURCE_GROUP, SourceOptions, _table(source, f"{place}, source"), f"{place}, [monitors.source]"
+    )
+    return MonitorConfig(dataclasses.replace(options, sinks=options.sinks or sinks), source_options, reading)
 
 
-def _build_kind(group: str, base: type[_Kind], given: JsonMapping, where: str) -> _Kind:
+def _build_kind(group: str, base: type[_Kind], values: JsonMapping, place: str) -> _Kind:
     """Return the options of a source or a sink.
 
     Args:
         group: entry points of the kinds.
         base: class of all kinds.
-        given: the table.
-        where: the table in errors.
+        values: the values of the table by key.
+        place: the table in errors.
     """
-    kind, known = given.get("kind"), sorted(entry_points(group=group).names)
-    if kind not in known:
-        raise ConfigError(f"{where}: kind must be one of {', '.join(known)}. Received: {kind!r}", code=Code.CONFIG_FILE)
-    loaded: type[_Kind] = with_place(where, load_kind, group, kind, base)
-    return _build(loaded, {key: value for key, value in given.items() if key != "kind"}, where)
+    kind, kinds = values.get("kind"), sorted(entry_points(group=group).names)
+    if kind not in kinds:
+        raise ConfigError(f"{place}: kind must be one of {', '.join(kinds)}. Received: {kind!r}", code=Code.CONFIG_FILE)
+    options_class: type[_Kind] = with_place(place, load_kind, group, kind, base)
+    return _build(options_class, {key: value for key, value in values.items() if key != "kind"}, place)
 
 
 def load_kind(group: str, kind: str, base: type[_Kind]) -> type[_Kind]:
@@ -208,15 +210,15 @@ def load_kind(group: str, kind: str, base: type[_Kind]) -> type[_Kind]:
         base: class of all kinds.
 
     Raises:
-        ConfigError: it cannot be imported, is another object, or two packages have it.
+        ConfigError: the class cannot be imported, is no subclass of `base`, or is provided by two packages.
     """
     entries = list(entry_points(group=group, name=kind))
     packages = " and ".join(sorted(each.dist.name if each.dist else "another package" for each in entries))
     if len(entries) > 1:
-        raise ConfigError(f"kind {kind!r} is of {packages}. Remove one of the packages", code=Code.CONFIG_FILE)
+        raise ConfigError(f"kind {kind!r} is provided by {packages}. Remove one of the packages", code=Code.CONFIG_FILE)
     try:
-        loaded: object = entries[0].load()
-        if not (isinstance(loaded, type) and issubclass(loaded, base)):
+        options_class: object = entries[0].load()
+        if not (isinstance(options_class, type) and issubclass(options_class, base)):
             raise TypeError(f"not a subclass of {base.__name__}")
     except Exception as error:  # whatever the module does
         raise ConfigError(
@@ -224,34 +226,34 @@ def load_kind(group: str, kind: str, base: type[_Kind]) -> type[_Kind]:
             "package",
             code=Code.MISSING_PACKAGE,
         ) from None
-    return loaded
+    return options_class
 
 
-def _build(kind: type[_Kind], values: JsonMapping, where: str, others: Sequence[str] = ()) -> _Kind:
+def _build(kind: type[_Kind], values: JsonMapping, place: str, other_keys: Sequence[str] = ()) -> _Kind:
     """Return options by the values of a table.
 
     Args:
         kind: class of the options.
         values: the values by key.
-        where: the table in errors; "" for the top of the file.
-        others: keys of the table beside the options.
+        place: the table in errors; "" for the top of the file.
+        other_keys: keys of the table that are no options.
     """
-    require_known_keys(values, [*(field.name for field in declared_options(kind)), *others], where or "the file")
-    built: _Kind = with_place(where, _naming_keys, kind.from_dict, values)
-    return built
+    require_known_keys(values, [*(field.name for field in declared_options(kind)), *other_keys], place or "the file")
+    options: _Kind = with_place(place, _naming_keys, kind.from_dict, values)
+    return options
 
 
-def with_place(where: str, function: Any, *arguments: Any) -> Any:
-    """Call a function and add a place to its `ConfigError` or `DataError`; "" for no place."""
+def with_place(place: str, function: Any, *arguments: Any) -> Any:
+    """Call a function, and begin the message of its `ConfigError` or `DataError` with a place unless that is ""."""
     try:
         return function(*arguments)
     except (ConfigError, DataError) as error:
         kind = ConfigError if isinstance(error, ConfigError) else DataError
-        raise kind(f"{where}: {error}" if where else str(error), code=error.code) from None
+        raise kind(f"{place}: {error}" if place else str(error), code=error.code) from None
 
 
 def _naming_keys(function: Any, *arguments: Any) -> Any:
-    """Call a function whose errors name options as on the command line; the file has keys instead."""
+    """Call a function, and name keys in its errors instead of options of the command line."""
     try:
         return function(*arguments)
     except ConfigError as error:
@@ -264,9 +266,9 @@ def _check_name(name: object) -> None:
         raise ConfigError(f"name must consist of letters, digits, and - _ . (at most 64). Received: {name!r}")
 
 
-def _table(value: object, where: str) -> JsonMapping:
+def _table(value: object, place: str) -> JsonMapping:
     if not isinstance(value, dict):
-        raise ConfigError(f"{where} must be a table. Received: {str(value)[:60]!r}", code=Code.CONFIG_FILE)
+        raise ConfigError(f"{place} must be a table. Received: {str(value)[:60]!r}", code=Code.CONFIG_FILE)
     return value
 
 
@@ -285,7 +287,7 @@ def template_files(file: Path) -> dict[Path, str]:
     """Return the texts of a new file of `lstmae watch`, of alert rules, and of a dashboard, by path.
 
     Args:
-        file: path of the first one, which gives the others their names.
+        file: path of the first file; the names of the others begin with its stem.
 
     Raises:
         ConfigError: the path is a directory.

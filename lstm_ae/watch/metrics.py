@@ -19,7 +19,7 @@ METRICS: tuple[tuple[Any, str, str, tuple[str, ...]], ...] = (
     (GaugeMetricFamily, f"{PREFIX}last_score_timestamp_seconds", "Time of the latest scored row.", ("series",)),
     (GaugeMetricFamily, f"{PREFIX}shifted", "1 if a series has left the training range for good.", ("series",)),
     (CounterMetricFamily, f"{PREFIX}rows", "Rows that were accepted.", ()),
-    (CounterMetricFamily, f"{PREFIX}refused_rows", "Records that could not be used.", ("reason",)),
+    (CounterMetricFamily, f"{PREFIX}refused_rows", "Records that were refused.", ("reason",)),
     (CounterMetricFamily, f"{PREFIX}unscored_rows", "Rows that are missing or that no window contains.", ()),
     (CounterMetricFamily, f"{PREFIX}events", "Events that began.", ()),
     (GaugeMetricFamily, f"{PREFIX}last_row_timestamp_seconds", "Time of the newest accepted row.", ()),
@@ -32,7 +32,7 @@ METRICS: tuple[tuple[Any, str, str, tuple[str, ...]], ...] = (
 
 
 class MonitorCollector:
-    """Metrics of monitors, made when they are asked for.
+    """A collector that reads the status of monitors when the metrics are requested.
 
     Args:
         monitors: the monitors.
@@ -74,7 +74,7 @@ def _samples(monitor: Monitor) -> Iterator[tuple[str, tuple[str, ...], Any]]:
 
 
 class MetricsServer:
-    """Server of the metrics, in a thread of its own.
+    """A server of the metrics, which runs in a thread.
 
     Args:
         host, port: address to listen at; port 0 takes a free one.

@@ -1,4 +1,4 @@
-"""Score the rows of a source by a run, find events, and send messages about them."""
+"""Score the rows of a source by a run, find events, and store messages about them."""
 
 import json
 import logging
@@ -45,14 +45,14 @@ class Monitor:
         self.silence = parse_duration("silence", self.options.silence) if self.options.silence else None
         self.status, self.backoff, self.ended = Status(), Backoff(clock), False
         run = open_run(self.options.run, "series")
-        own = run_config(run, "anomaly", reading=config.reading)
-        if own.time_col is None:
+        settings = run_config(run, "anomaly", reading=config.reading)
+        if settings.time_col is None:
             raise ConfigError(
                 f"{quote(run.name)} reads rows without times. Train it with --time-col", code=Code.RUN_MISMATCH
             )
-        with ExitStack() as opened:
-            self.source = config.source.open(own)
-            opened.callback(lambda: self.source.close())
+        with ExitStack() as stack:
+            self.source = config.source.open(settings)
+            stack.callback(lambda: self.source.close())
             reading = {"decimal": "point", **config.reading} if self.source.plain else config.reading
             about, detector = run.about(), load_detector(run, reading, streaming=True)
             version, command = str(about["created"]), str(about.get("command", "lstmae series train"))
@@ -62,29 +62,29 @@ class Monitor:
                 self.name, detector.config, self.source.name, self.options.max_series, self.status, clock
             )
             self.state = State(folder and folder / f"{self.name}.sqlite")
-            opened.callback(self.state.close)
-            # The options of the run on which its source and the rows of it depend.
-            options = {name: repr(getattr(own, name)) for name in (*REREAD, "columns", "value_cols", "freq")}
+            stack.callback(self.state.close)
+            # The options of the run that determine how its source is read.
+            options = {name: repr(getattr(settings, name)) for name in (*REREAD, "columns", "value_cols", "freq")}
             kind = json.dumps([type(config.source).__name__, options])
             if self.state.fact("source", kind) != kind:
                 raise ConfigError(
                     f"The state of {self.name!r} belongs to another kind of source, or to a run that reads tables "
-                    "differently. Move it away, or rename the monitor",
+                    "differently. Move the state away, or rename the monitor",
                     code=Code.CONFIG_FILE,
                 )
             self.state.set_fact("source", kind)
-            if removed := self.state.remove_other_sinks(self.options.sinks):
-                LOG.warning("%s: %s for former sinks removed", self.name, format_count(removed, "message"))
+            if count := self.state.remove_other_sinks(self.options.sinks):
+                LOG.warning("%s: %s for former sinks removed", self.name, format_count(count, "message"))
             self.outboxes = {
                 name: Outbox(self.name, name, sinks[name], self.state, clock, self._open_events)
                 for name in self.options.sinks
             }
             self.restored = False
             self._restore()
-            # When a row arrived for the last time. A clock that was put back does not move this into the future.
+            # Time of the last row. If the clock was put back during a restart, the last row does not lie in the future.
             self.read_at = clock.monotonic()
             self.arrived = self.read_at - max(0.0, clock.time() - float(self.state.fact("arrived")))
-            self._opened = opened.pop_all()
+            self._opened = stack.pop_all()
 
     def close(self) -> None:
         """Close the state and the source."""
@@ -94,17 +94,17 @@ class Monitor:
 
     def find_source_problem(self) -> str:
         """Return why the next records cannot be read or none of them can be used; "" if there is no problem."""
-        refused: list[DataError] = []
+        errors: list[DataError] = []
         try:
             batch = self.source.check()
-            rows = RowParser(self.acceptor.config, self.source.name).parse(batch, refused.append)
+            rows = RowParser(self.acceptor.config, self.source.name).parse(batch, errors.append)
         except (OSError, DataError) as error:
             return str(error).removeprefix(f"{self.source.name}: ")
         except Exception as error:  # of a source of another package
             LOG.info("%s: unexpected error", self.name, exc_info=True)
             return f"{type(error).__name__}: {error}"
-        refused = [*batch.refused, *refused]
-        return str(refused[0]) if refused and not rows else ""
+        errors = [*batch.refused, *errors]
+        return str(errors[0]) if errors and not rows else ""
 
     def step(self) -> bool:
         """Read and score the next records; return whether further records can be read at once.
@@ -120,8 +120,8 @@ class Monitor:
         try:
             batch = self.source.read(cursor)
         except Exception:
-            # A source that cannot be read is silent too.
-            self.store_silence()
+            # A source that cannot be read is silent as well.
+            self.check_silence()
             raise
         self.read_at = self.clock.monotonic()
         if batch.records or batch.refused or batch.cursor != cursor or self._is_silent():
@@ -141,13 +141,13 @@ class Monitor:
 
     def _add(self, batch: Batch) -> int:
         """Score the records of a batch; return the number of accepted rows."""
-        before, changed = self.status.rows, dict[str, None]()
+        accepted, series = self.status.rows, dict[str, None]()
         for rows in self.acceptor.accept(batch):
             self.state.add_rows(rows)
-            changed |= dict.fromkeys(rows.series)
+            series |= dict.fromkeys(rows.series)
             self._store(self.scorer.add(rows, self.acceptor.refuse_accepted, self.state))
-        self._store_series(changed)
-        return self.status.rows - before
+        self._store_series(series)
+        return self.status.rows - accepted
 
     def _restore(self) -> None:
         """Rebuild the stream from the stored rows."""
@@ -173,18 +173,18 @@ class Monitor:
             outbox.add(messages)
 
     def _open_events(self) -> list[Message]:
-        """Return messages on the events and the silence that are not over; called by the threads of sinks."""
+        """Return messages on the open events and the open silence. The threads of sinks call this function."""
         with self.state.lock:
             messages = self.scorer.open_events()
-            if (begun := self.state.fact("silent")) is not None:
-                messages.append(self._silence_message(begun, None))
+            if (start := self.state.fact("silent")) is not None:
+                messages.append(self._silence_message(start, None))
         return messages
 
     # Silence
 
-    def store_silence(self) -> None:
-        """Store the message on a silence, if one has begun; for the time when the source is not read."""
-        # After a restart, rows may have arrived that only the next attempt can read.
+    def check_silence(self) -> None:
+        """Begin an event if the source has been silent for too long, also while it cannot be read."""
+        # After a restart, rows may be waiting, so the time of the last read counts as well.
         unread = self.clock.monotonic() - self.read_at
         if self.restored and self.silence is not None and unread >= self.silence and self._is_silent():
             with self.state.transaction():
@@ -197,27 +197,27 @@ class Monitor:
         return self.clock.monotonic() - self.arrived >= self.silence
 
     def _watch_silence(self, rows: int) -> None:
-        """Begin an event if the source has been silent for too long, and end it with the first row."""
-        begun = self.state.fact("silent")
+        """Begin an event if the source has been silent for too long, and end it when there are rows."""
+        start = self.state.fact("silent")
         if rows:
             now = self.clock.time()
             self.state.set_fact("arrived", now)
-            if begun is not None:
-                self._store_silence(begun, now)
+            if start is not None:
+                self._store_silence_message(start, now)
         elif self._is_silent():
             LOG.warning("%s: %s has sent no row for %s", self.name, self.source.name, self.options.silence)
-            self._store_silence(self.state.fact("arrived"), None)
+            self._store_silence_message(self.state.fact("arrived"), None)
 
-    def _store_silence(self, begun: float, end: float | None) -> None:
+    def _store_silence_message(self, start: float, end: float | None) -> None:
         """Store the message on the start or the end of a silence."""
-        self.state.set_fact("silent", begun if end is None else None)
-        self._store([self._silence_message(begun, end)])
+        self.state.set_fact("silent", start if end is None else None)
+        self._store([self._silence_message(start, end)])
 
-    def _silence_message(self, begun: float, end: float | None) -> Message:
-        moments = format_utc((np.array([begun, end or begun]) * 1e3).astype(np.int64) * 10**6)
+    def _silence_message(self, start: float, end: float | None) -> Message:
+        moments = format_utc((np.array([start, end or start]) * 1e3).astype(np.int64) * 10**6)
         facts = {"start": moments[0], "end": None if end is None else moments[1]}
         status = "firing" if end is None else "resolved"
-        return self.scorer.message("silence", status, message_id(self.name, "silence", begun), "", facts)
+        return self.scorer.message("silence", status, message_id(self.name, "silence", start), "", facts)
 
 
 def waiting_error(monitors: Sequence[Monitor]) -> DataError | None:
@@ -227,7 +227,7 @@ def waiting_error(monitors: Sequence[Monitor]) -> DataError | None:
             if count := outbox.waiting:
                 return DataError(
                     f"{monitor.name}: {format_count(count, 'message')} wait for the sink {name} "
-                    f"({outbox.backoff.error or 'it was not tried'}). The next start sends them",
+                    f"({outbox.backoff.error or 'not tried yet'}). The next start sends them",
                     code=Code.SERVER_UNAVAILABLE,
                 )
     return None

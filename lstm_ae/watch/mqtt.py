@@ -1,7 +1,7 @@
-"""Source and sink of `lstmae watch` for MQTT 5, through paho-mqtt.
+"""A source and a sink of `lstmae watch` for MQTT 5, based on paho-mqtt.
 
-A source is a persistent session with QoS 1: the broker keeps messages while the watch is down, and sends a message
-until it is acknowledged, which happens after the watch has stored its rows.
+A source is a persistent session with QoS 1. The broker keeps messages while the watch is down, and sends each message
+until it is acknowledged. The source acknowledges a message after the watch has stored its row.
 """
 
 import dataclasses
@@ -24,25 +24,25 @@ from lstm_ae.watch.sources import Batch, BufferedSource, Record, RowSource, Sour
 
 LOG = logging.getLogger(__name__)
 
-# Seconds after which the broker ends a connection without traffic is one and a half times this.
+# Keep-alive interval in seconds. The broker ends a connection after 1.5 times this without traffic.
 KEEPALIVE = 60
 
 # Seconds for which the broker keeps a session without a connection.
 SESSION_SECONDS = 7 * 86_400
 
-# Messages that the broker may send before they are acknowledged.
+# Largest number of messages that the broker sends without an acknowledgment.
 UNACKNOWLEDGED = 200
 
-# Seconds to wait for a message.
+# Seconds that a read waits for a message.
 WAIT = 0.5
 
-# Reasons for which a broker refuses the message itself.
+# Reasons by which a broker refuses the content of a message, so that sending it again cannot help.
 REFUSED = ("Packet too large", "Payload format invalid", "Topic name invalid")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BrokerOptions(AddressOptions):
-    """Options of a broker of MQTT."""
+    """Options of an MQTT broker."""
 
     schemes: ClassVar[tuple[str, ...]] = ("mqtt", "mqtts")
 
@@ -63,7 +63,7 @@ class BrokerOptions(AddressOptions):
 
 
 class Connection:
-    """Connection to a broker in a thread of paho-mqtt, which opens it again when it ends.
+    """A connection to a broker. A thread of paho-mqtt opens it again when it ends.
 
     Args:
         broker: address of the broker, see `BrokerOptions.broker`.
@@ -88,12 +88,12 @@ class Connection:
         from paho.mqtt.properties import Properties
 
         self.topic, self.answered = topic, threading.Event()
-        # Why the connection cannot be used now; "" if it can.
+        # The reason why the connection cannot be used now; "" if it can.
         self.problem = f"has not answered for {TIMEOUT:.0f} s"
-        # Connections so far, and whether the broker knew the session at the last one.
-        self.number, self.present = 0, False
+        # Number of connections so far, and whether the broker knew the session at the last one.
+        self.number, self.session_present = 0, False
         # Reasons for which the broker refused messages, by packet identifier.
-        self.refused: dict[int, str] = {}
+        self.refusals: dict[int, str] = {}
         self.client = Client(
             CallbackAPIVersion.VERSION2, client_id, protocol=MQTTProtocolVersion.MQTTv5, manual_ack=True
         )
@@ -102,7 +102,7 @@ class Connection:
         self.client.on_disconnect = self._on_disconnect
         self.client.on_subscribe = lambda client, data, number, codes, properties: self._on_answer(codes)
         self.client.on_publish = self._on_publish
-        # Messages of a former topic of the session, or whose topic is no text.
+        # Other messages of the session belong to a former topic or have an invalid one.
         self.client.on_message = self._ignore
         if topic:
             self.client.message_callback_add(topic, lambda client, data, message: receive((message, self.number)))
@@ -122,7 +122,7 @@ class Connection:
         except (OSError, ValueError) as error:
             problem = describe_failure(error)
         if problem:
-            # Outside the block, so that this error does not keep the socket of a failed handshake.
+            # Raised outside the block, because the context of the error would keep the socket of a failed handshake.
             raise RemoteError(f"The broker cannot be reached: {problem}")
         self.client.loop_start()
         self.answered.wait(TIMEOUT)
@@ -139,12 +139,12 @@ class Connection:
         from paho.mqtt.subscribeoptions import SubscribeOptions
 
         self.number += 1
-        self.present = bool(flags.session_present)
+        self.session_present = bool(flags.session_present)
         if code.is_failure:
             self.problem = f"refuses the connection: {code}"
             self.answered.set()
         elif self.topic:
-            # A retained message arrives once, not after each connection.
+            # Otherwise a retained message would arrive after each connection.
             options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB)
             client.subscribe(self.topic, options=options)
         else:
@@ -156,7 +156,7 @@ class Connection:
         self.answered.set()
 
     def _on_disconnect(self, client: Any, data: Any, flags: Any, code: Any, properties: Any) -> None:
-        # paho-mqtt gives these if the broker gave no reason, or, before version 2.2, whatever it gave.
+        # These mean no reason. Before version 2.2, paho-mqtt does not pass on the reason of the broker.
         reason = "" if str(code) in ("Unspecified error", "Normal disconnection") else f": {code}"
         self.problem = self.problem or f"has ended the connection{reason}"
 
@@ -165,23 +165,24 @@ class Connection:
 
     def _on_publish(self, client: Any, data: Any, number: int, code: Any, properties: Any) -> None:
         if code.is_failure:
-            self.refused[number] = str(code)
+            self.refusals[number] = str(code)
 
     def publish(self, topic: str, contents: Sequence[bytes]) -> None:
         """Publish messages, and wait until the broker has confirmed all of them.
 
         Raises:
-            RemoteError: the broker has not confirmed a message, or has refused one.
+            RemoteError: the connection cannot be used, or the broker has not confirmed a message.
+            RefusedError: the broker refuses the content of the messages.
         """
         self.require()
-        sent = [self.client.publish(topic, content, qos=1) for content in contents]
+        publications = [self.client.publish(topic, content, qos=1) for content in contents]
         end = time.monotonic() + TIMEOUT
-        while not all(each.is_published() for each in sent):
+        while not all(each.is_published() for each in publications):
             self.require()
             if time.monotonic() >= end:
                 raise RemoteError(f"The broker has not confirmed a message for {TIMEOUT:.0f} s")
-            next(each for each in sent if not each.is_published()).wait_for_publish(0.1)
-        reasons = {reason for each in sent if (reason := self.refused.pop(each.mid, ""))}
+            next(each for each in publications if not each.is_published()).wait_for_publish(0.1)
+        reasons = {reason for each in publications if (reason := self.refusals.pop(each.mid, ""))}
         if reasons:
             kind = RefusedError if reasons <= set(REFUSED) else RemoteError
             raise kind(f"The broker refuses the message: {min(reasons)}")
@@ -214,7 +215,7 @@ class Mqtt(BrokerOptions, SourceOptions):
 
     @property
     def exclusive(self) -> str:
-        """Return the session: a broker ends the connection of the former user of a name."""
+        """Return the session. A broker ends a connection when another client uses the name of its session."""
         return f"the client_id {self.client_id!r} of {self.url or self.url_env}"
 
     def open(self, reading: Reading) -> RowSource:
@@ -241,47 +242,47 @@ class MqttSource(BufferedSource):
         self.topic, self.options, self.broker = options.topic, options, broker
         self.name = f"MQTT topic {self.topic}"
         self.connection: Connection | None = None
-        # Messages with the numbers of their connections.
-        self.arrived = queue.SimpleQueue[tuple[Any, int]]()
-        # Messages whose rows the watch stores, and messages of this process so far.
-        self.taken: list[tuple[Any, int]] = []
+        # Messages that have arrived, with the numbers of their connections.
+        self.arrivals = queue.SimpleQueue[tuple[Any, int]]()
+        # Messages whose rows are not stored yet, and the number of messages so far.
+        self.unacknowledged: list[tuple[Any, int]] = []
         self.count = 0
 
     def read(self, cursor: JsonMapping | None) -> Batch:
         """Return the messages that have arrived, after the rows of those before them are stored."""
         with report_as_source(self.name):
             if self.connection is None:
-                self.arrived = queue.SimpleQueue()
-                self.connection = Connection(self.broker, self.options.client_id, self.topic, self.arrived.put)
-                if cursor is not None and not self.connection.present:
+                self.arrivals = queue.SimpleQueue()
+                self.connection = Connection(self.broker, self.options.client_id, self.topic, self.arrivals.put)
+                if cursor is not None and not self.connection.session_present:
                     LOG.warning(
-                        "%s: the broker does not know the session %r any more. Messages since then are lost",
+                        "%s: the broker has removed the session %r. Messages since the last connection are lost",
                         self.name,
                         self.options.client_id,
                     )
             return super().read(cursor)
 
     def stored(self) -> None:
-        """Acknowledge the messages, unless the broker sends them again on another connection."""
-        for message, number in self.taken:
+        """Acknowledge the messages of this connection. The broker sends those of a former connection again."""
+        for message, number in self.unacknowledged:
             if self.connection and number == self.connection.number:
                 self.connection.client.ack(message.mid, message.qos)
 
     def take(self) -> Batch:
         """Return the messages that have arrived."""
         assert self.connection
-        arrivals = list[tuple[Any, int]]()
+        messages = list[tuple[Any, int]]()
         try:
-            arrivals.append(self.arrived.get(timeout=WAIT))
-            while len(arrivals) < UNACKNOWLEDGED:
-                arrivals.append(self.arrived.get_nowait())
+            messages.append(self.arrivals.get(timeout=WAIT))
+            while len(messages) < UNACKNOWLEDGED:
+                messages.append(self.arrivals.get_nowait())
         except queue.Empty:
             pass
-        self.taken = [each for each in arrivals if each[1] == self.connection.number]
-        if not self.taken:
+        self.unacknowledged = [each for each in messages if each[1] == self.connection.number]
+        if not self.unacknowledged:
             self.connection.require()
         records, lines, refused = list[Record](), list[int](), list[DataError]()
-        for message, _ in self.taken:
+        for message, _ in self.unacknowledged:
             self.count += 1
             try:
                 record = read_json_record(message.payload, self.count, self.name)
@@ -291,23 +292,23 @@ class MqttSource(BufferedSource):
                 lines.append(self.count)
             except DataError as error:
                 refused.append(error)
-        return Batch(records, lines, refused, None, more=bool(self.taken))
+        return Batch(records, lines, refused, None, more=bool(self.unacknowledged))
 
     def check(self) -> Batch:
-        """Connect and subscribe with another session, which takes no message from a watch that runs."""
+        """Connect and subscribe with another session, so that a running watch misses no message."""
         with report_as_source(self.name):
             Connection(self.broker, topic=self.topic).close()
         return Batch()
 
     def close(self) -> None:
-        """Acknowledge nothing further, and disconnect."""
+        """Disconnect. The broker sends messages that are not acknowledged again."""
         if self.connection is not None:
             self.connection.close()
             self.connection = None
 
 
 def match_level(pattern: str, topic: str) -> str:
-    """Return the level of a topic that the only + of a pattern stands for, else the whole topic.
+    """Return the level of a topic at the + of a pattern, or the whole topic unless the pattern has exactly one +.
 
     >>> match_level("plant/+/state", "plant/pump 1/state"), match_level("plant/#", "plant/a/b")
     ('pump 1', 'plant/a/b')
@@ -325,7 +326,7 @@ class MqttTopic(BrokerOptions, SinkOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.topic or set(self.topic) & set("+#\0"):
-            raise ConfigError(f"topic must be a text without + and #. Received: {self.topic[:60]!r}")
+            raise ConfigError(f"topic must be text without + and #. Received: {self.topic[:60]!r}")
 
     def open(self) -> Sink:
         """Return the topic."""
@@ -354,7 +355,7 @@ class MqttSink(Sink):
         """Publish the messages, and wait until the broker has confirmed all of them."""
         content = [message.to_json().encode() for message in messages]
         with self.lock:
-            # A connection without traffic may have ended.
+            # The broker may have ended a connection without traffic.
             if self.connection is not None and self.connection.problem:
                 self.close()
             if self.connection is None:
@@ -362,7 +363,7 @@ class MqttSink(Sink):
             try:
                 self.connection.publish(self.topic, content)
             except Exception:  # of paho-mqtt if the connection ends at the same moment
-                # paho-mqtt would send what it has not confirmed again, beside the copy of the outbox.
+                # Otherwise paho-mqtt would also send unconfirmed messages again, in addition to the outbox.
                 self.close()
                 raise
 

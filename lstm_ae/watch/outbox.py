@@ -1,4 +1,4 @@
-"""Messages of a monitor that wait for a sink, and their delivery in a thread of its own."""
+"""Deliver the messages of a monitor to a sink, in a thread for each sink."""
 
 import logging
 import math
@@ -11,18 +11,18 @@ from lstm_ae.watch.status import Backoff, Clock
 
 LOG = logging.getLogger(__name__)
 
-# Messages that may wait for a sink before the source waits.
+# Number of waiting messages at which the source waits as well.
 MAX_WAITING = 10_000
 
-# Longest time in seconds between two looks for messages, such as those whose next attempt is due.
+# Longest time in seconds between two checks for messages, because a retry can be due without a new message.
 LOOK_SECONDS = 1.0
 
 
 class Outbox:
     """Messages that wait for a sink.
 
-    A message is stored in the transaction of the rows from which it follows, sent, and removed when the sink has
-    accepted it. A kill between the last two steps sends it again, with the same key.
+    A message is stored in the transaction of its rows, sent, and removed when the sink has accepted it. After a kill
+    between the last two steps, it is sent again with the same key.
 
     Args:
         monitor: name of the monitor, for logs.
@@ -30,7 +30,7 @@ class Outbox:
         sink: the sink.
         state: state of the monitor.
         clock: the module `time`, or a replacement.
-        open_events: function that returns the messages on events that are not over.
+        open_events: function that returns messages on the open events.
     """
 
     def __init__(
@@ -44,53 +44,53 @@ class Outbox:
     ) -> None:
         self.monitor, self.name, self.state, self.clock, self.open_events = monitor, name, state, clock, open_events
         self.sink, self.backoff = sink, Backoff(clock)
-        # When messages on open events were sent for the last time.
+        # Time of the last messages on open events.
         self.refreshed = -math.inf
         self.added = threading.Event()
         self.dropped: int = state.fact(f"dropped {name}", 0)
 
     @property
     def waiting(self) -> int:
-        """Return the number of messages that the sink has not received."""
+        """Return the number of waiting messages."""
         return self.state.waiting(self.name)
 
     def add(self, messages: Sequence[Message]) -> None:
-        """Store messages in the transaction that is open."""
+        """Store messages in the open transaction."""
         if messages:
             self.state.add_messages(self.name, messages)
             self.added.set()
 
     def run(self, stop: threading.Event, ended: threading.Event, poll: float) -> None:
-        """Deliver messages until the watch is stopped, or what waits at the end of the sources was tried.
+        """Deliver messages until the watch is stopped, or once more after the sources have ended.
 
         Args:
             stop: event that stops the watch.
             ended: event after which no message is added.
-            poll: seconds between two looks for messages.
+            poll: seconds between two checks for messages.
         """
         while not stop.is_set():
-            last = ended.is_set()
+            is_final = ended.is_set()
             try:
                 self.deliver(stop)
-            except Exception as error:  # such as a full disk
+            except Exception as error:  # of the state, such as a full disk
                 if self.backoff.fail(f"{type(error).__name__}: {error}"):
                     LOG.exception("%s: messages for the sink %s cannot be sent", self.monitor, self.name)
-            if last:
+            if is_final:
                 return
             self.added.wait(min(poll, LOOK_SECONDS))
             self.added.clear()
 
     def deliver(self, stop: threading.Event) -> None:
-        """Send the messages that wait, unless the sink failed a short time ago.
+        """Send the waiting messages, unless the next attempt is not due yet.
 
         Args:
             stop: event that ends the delivery between two calls of the sink.
         """
         try:
-            while self.backoff.ready and (waiting := self.state.messages(self.name, self.sink.batch)):
+            while self.backoff.ready and (messages := self.state.messages(self.name, self.sink.batch)):
                 if stop.is_set():
                     return
-                self._send(waiting)
+                self._send(messages)
                 self._succeed()
             if self.backoff.ready and self._refresh():
                 self._succeed()
@@ -103,20 +103,20 @@ class Outbox:
             LOG.info("%s: the sink %s accepts messages again", self.monitor, self.name)
 
     def _refresh(self) -> bool:
-        """Send messages on open events again to a sink that forgets them; return whether there were any."""
+        """Send messages on open events again if the sink needs them; return whether any were sent."""
         if not self.sink.refresh or self.clock.monotonic() - self.refreshed < self.sink.refresh:
             return False
         messages = self.open_events()
         for start in range(0, len(messages), self.sink.batch):
             try:
                 call_sink(self.sink.send, messages[start : start + self.sink.batch])
-            except RefusedMessageError as error:  # counted when it was refused for the first time
+            except RefusedMessageError as error:  # the first message on the event has been counted
                 LOG.info("%s: the sink %s refuses a message: %s", self.monitor, self.name, error)
         self.refreshed = self.clock.monotonic()
         return bool(messages)
 
     def _send(self, messages: Mapping[int, Message]) -> None:
-        """Send messages at once. If the sink refuses them, send each alone, and drop those that it refuses."""
+        """Send messages together. If the sink refuses them, send each alone, and drop each that is refused."""
         try:
             call_sink(self.sink.send, list(messages.values()))
         except RefusedMessageError as error:

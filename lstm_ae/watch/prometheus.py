@@ -1,4 +1,4 @@
-"""Source of `lstmae watch` that evaluates queries of Prometheus at a constant step, each the values of a column."""
+"""A source of `lstmae watch` that evaluates a query of Prometheus for each column, at a constant step."""
 
 import dataclasses
 import json
@@ -22,7 +22,7 @@ LOG = logging.getLogger(__name__)
 # The labels of a result, and its times in milliseconds and values as text.
 _Series = tuple[dict[str, str], list[tuple[int, str]]]
 
-# Steps of a request, few enough for the answers of many series.
+# Largest number of steps of a request, which limits the size of the answers for many series.
 STEPS = 20
 
 
@@ -38,25 +38,25 @@ class Prometheus(HttpOptions, SourceOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         columns = [query.partition("=")[0].strip() for query in self.queries]
-        if twice := next((column for column in columns if columns.count(column) > 1), None):
-            raise ConfigError(f"queries has two expressions for the column {twice!r}. Remove one")
+        if duplicate := next((column for column in columns if columns.count(column) > 1), None):
+            raise ConfigError(f"queries has two expressions for the column {duplicate!r}. Remove one")
         for name in ("delay", "history"):
             parse_duration(name, getattr(self, name))
 
     def open(self, reading: Reading) -> RowSource:
         """Return the queries."""
-        parts = [tuple(map(str.strip, query.partition("="))) for query in self.queries]
-        if sorted(column for column, _, text in parts if text) != sorted(reading.value_cols):
+        expressions = [tuple(map(str.strip, query.partition("="))) for query in self.queries]
+        if sorted(column for column, _, text in expressions if text) != sorted(reading.value_cols):
             raise ConfigError(
                 "queries must have the form COLUMN=EXPRESSION, and one expression for each column of the run: "
                 f"{', '.join(reading.value_cols)}. Received: {', '.join(self.queries)[:200]}",
                 code=Code.UNKNOWN_NAME,
             )
-        queries = {column: text for column, _, text in parts}
+        queries = {column: text for column, _, text in expressions}
         step = parse_step(reading.freq or "rows")
         if step is None or not step.nanoseconds:
             raise ConfigError(
-                "The run has no sampling interval, at which Prometheus evaluates queries. Train it on rows with times",
+                "The run has no sampling interval, which is the step of the queries. Train it on rows with times",
                 code=Code.RUN_MISMATCH,
             )
         client = self.client("/api/v1/query_range")
@@ -64,12 +64,12 @@ class Prometheus(HttpOptions, SourceOptions):
 
 
 class PrometheusSource(RowSource):
-    """Rows whose values are the results of queries at a constant step.
+    """A source of rows whose values are results of queries at a constant step.
 
     Args:
         client: client of the path of range queries.
         queries: expressions by column.
-        step: milliseconds between two rows, which lie at multiples of it.
+        step: milliseconds between two rows; their times are multiples of the step.
         options: the options of the source.
         reading: the settings with which the run reads tables.
     """
@@ -88,9 +88,9 @@ class PrometheusSource(RowSource):
         self.warned = set[str]()
 
     def read(self, cursor: JsonMapping | None) -> Batch:
-        """Return the rows of the next steps that are complete."""
+        """Return the rows of the next complete steps."""
         last = self._floor(self.now() - self.delay)
-        # The position is the last step that was read. The first one stays when the clock moves on.
+        # The position is the last step that was read. The first position is fixed at the first read.
         if cursor is None:
             cursor = {"time": self._floor(self.now() - max(self.history, self.delay)) - self.step, "count": 0}
         before, count = int(cursor["time"]), int(cursor["count"])
@@ -104,12 +104,12 @@ class PrometheusSource(RowSource):
         return Batch(records, numbers, refused, after, more=end < last)
 
     def check(self) -> Batch:
-        """Return the rows of the first steps; raise `DataError` for a query without a result at the last one."""
+        """Return the first rows; raise `DataError` for a query without a result at the last step."""
         last = self._floor(self.now() - self.delay)
         for column in self.queries:
             if not self._query(column, last, last):
                 raise DataError(
-                    f"{self.name}: the query of {column!r} has no result now. Correct it, or start what it measures",
+                    f"{self.name}: the query of {column!r} has no result now. Correct it, or start its target",
                     code=Code.SERVER_UNAVAILABLE,
                 )
         return self.read(None)
@@ -122,7 +122,7 @@ class PrometheusSource(RowSource):
         return int(seconds * 1e3) // self.step * self.step
 
     def _query(self, column: str, first: int, last: int) -> list[_Series]:
-        """Return the series of a query from a time to another one, both in milliseconds."""
+        """Return the results of a query by series, between two times in milliseconds."""
         fields = {
             "query": self.queries[column],
             "start": f"{first / 1e3:.3f}",
@@ -152,16 +152,16 @@ class PrometheusSource(RowSource):
 
     def _parse(self, result: Any) -> _Series:
         labels = {str(name): str(value) for name, value in result["metric"].items()}
-        # A result of native histograms has no values.
+        # A result with native histograms has no values.
         values = [(round(float(moment) * 1e3), str(value)) for moment, value in result.get("values", ())]
         return labels, values
 
     def _join(
         self, results_by_column: Mapping[str, Sequence[_Series]]
     ) -> tuple[dict[tuple[int, tuple[str, ...]], dict[str, str]], list[DataError]]:
-        """Return the values by time, series, and column, and the errors of rows that cannot be used."""
+        """Return the values by time and series and by column, and the errors of other values."""
         rows: dict[tuple[int, tuple[str, ...]], dict[str, str]] = {}
-        refused, twice = list[DataError](), set[tuple[int, tuple[str, ...]]]()
+        refused, duplicates = list[DataError](), set[tuple[int, tuple[str, ...]]]()
         for column, results in results_by_column.items():
             for labels, values in results:
                 if missing := next((label for label in self.reading.id_col if not labels.get(label)), None):
@@ -172,18 +172,19 @@ class PrometheusSource(RowSource):
                 key = tuple(labels[label] for label in self.reading.id_col)
                 for moment, value in values:
                     row = rows.setdefault((moment, key), {})
-                    if column in row and (moment, key) not in twice:
-                        twice.add((moment, key))
-                        what = f"of {', '.join(key)!r}" if key else "for a run without id_col"
+                    if column in row and (moment, key) not in duplicates:
+                        duplicates.add((moment, key))
+                        series_text = f"of {', '.join(key)!r}" if key else "for a run without id_col"
                         refused.append(
                             DataError(
-                                f"{self.name}, query of {column!r}: several values {what} at one time. Aggregate them",
+                                f"{self.name}, query of {column!r}: several values {series_text} at one time. "
+                                "Aggregate them",
                                 code=Code.SERIES_NAME,
                             )
                         )
                     row[column] = "" if value == "NaN" else value
-        # A row without any value, such as one with NaN alone, is no row.
-        return {place: row for place, row in rows.items() if place not in twice and any(row.values())}, refused
+        # A row that has only NaN is omitted.
+        return {place: row for place, row in rows.items() if place not in duplicates and any(row.values())}, refused
 
     def _record(self, moment: int, key: Sequence[str], values: Mapping[str, str]) -> Record:
         names = dict(zip(self.reading.id_col, key, strict=True))

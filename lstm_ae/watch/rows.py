@@ -1,4 +1,4 @@
-"""Convert the records of a source to rows of numbers, as the run of a detector reads its tables."""
+"""Convert records to rows of numbers, with the settings by which the run reads tables."""
 
 import collections
 import dataclasses
@@ -19,7 +19,7 @@ from lstm_ae.watch.sources import Batch, Record, line_error, run_columns
 # Rows from which the formats of times and numbers are inferred.
 SAMPLE_ROWS = 20
 
-# Names of the reasons for which rows are refused, by the code of the error; see `reason_of`.
+# Reasons for which rows are refused, by the code of the error.
 REASONS = {
     Code.CELL_VALUE: "value",
     Code.TIME_VALUE: "time",
@@ -31,7 +31,7 @@ REASONS = {
 
 
 def reason_of(error: DataError) -> str:
-    """Return the reason for which a record was refused, a label of the metric of refused rows."""
+    """Return the reason for which a record was refused, which is a label of a metric."""
     return REASONS.get(error.code, "other")
 
 
@@ -46,7 +46,7 @@ def format_utc(times: Int64Array) -> list[str]:
 
 
 class RowParser:
-    """Parser of the records of a source. The formats that a run leaves open are inferred from the first records.
+    """A parser of records. Formats that are no settings of the run are inferred from the first records.
 
     Args:
         config: the run's settings, with the reading options of the source.
@@ -55,10 +55,10 @@ class RowParser:
 
     def __init__(self, config: Series, name: str) -> None:
         self.columns = run_columns(config)
-        # Records name their cells, and a source has removed what is above them.
-        changed: JsonObject = {"columns": self.columns, "label_col": None, "skip_rows": 0}
-        # The name of the source, and that of the file of the rows that are parsed now.
-        self.config, self.source, self.name = dataclasses.replace(config, **changed), name, name
+        # Records name their columns, and the source has skipped the lines above them.
+        settings: JsonObject = {"columns": self.columns, "label_col": None, "skip_rows": 0}
+        # The source, and the file of the present rows or the source.
+        self.config, self.source, self.name = dataclasses.replace(config, **settings), name, name
         self._reader: PanelReader | None = None
 
     def parse(self, batch: Batch, refuse: Refuse) -> list[Panel]:
@@ -82,28 +82,28 @@ class RowParser:
         return list(apply_in_parts(list(rows), self._read, refuse)) if self._reader and rows else []
 
     def _find_problem(self, record: Record, line: int) -> DataError | None:
-        """Return the error of a record that lacks a column or the name of its series, or is not text."""
+        """Return the error of a record without a column, without the name of a series, or with invalid text."""
         try:
             "".join([*record, *record.values()]).encode()
         except UnicodeEncodeError:
-            problem = "contains half of a surrogate pair, which is not text. Send it as UTF-8"
+            problem = "contains half of a surrogate pair, which is not valid text. Send UTF-8"
             return line_error(self.name, line, problem)
-        if absent := next((column for column in self.columns if column not in record), None):
+        if column := next((column for column in self.columns if column not in record), None):
             columns = ", ".join(list(record)[:6])[:200]
-            problem = f"no column {absent[:60]!r}. Add it, empty where a value is missing. Columns: {columns}"
+            problem = f"no column {column[:60]!r}. Add it, empty where a value is missing. Columns: {columns}"
             return line_error(self.name, line, problem, Code.TABLE_HEADER)
-        if nameless := next((column for column in self.config.id_col if not record[column].strip()), None):
-            problem = f"the column {nameless[:60]!r} is empty. Write the name of the series"
+        if column := next((column for column in self.config.id_col if not record[column].strip()), None):
+            problem = f"the column {column[:60]!r} is empty. Write the name of the series"
             return line_error(self.name, line, problem, Code.SERIES_NAME)
         return None
 
     def _infer(self, rows: collections.deque[Row], refuse: Refuse) -> None:
-        """Infer the formats from the first rows, or from one of them; remove and refuse these rows if none fits."""
+        """Infer the formats from the first rows or from one of them; otherwise refuse and remove these rows."""
         sample = [rows[place] for place in range(min(SAMPLE_ROWS, len(rows)))]
         problems: list[DataError] = []
-        for some in [sample, *([row] for row in sample)]:
+        for candidates in [sample, *([row] for row in sample)]:
             try:
-                self._use_format(some)
+                self._use_format(candidates)
                 return
             except (ConfigError, DataError) as error:
                 problems.append(DataError(str(error), code=error.code))
@@ -112,11 +112,11 @@ class RowParser:
             rows.popleft()
 
     def _use_format(self, sample: list[Row]) -> None:
-        """Read these and all further rows in the format of a sample."""
+        """Use the formats of a sample for all rows, or raise its error."""
         self._rows = TextRows(sample, ",", self.name, self.config, use="run")
         reader = PanelReader(self._rows.sample, self.config, use="run")
         if reader.layout.form is not None and reader.layout.form.elapsed:
-            problem = "the time is a number with an unknown start. Send dates"
+            problem = "the time is a number without a date. Send dates"
             raise line_error(self.name, sample[0][0], problem, Code.TIME_VALUE)
         self._reader = reader
 

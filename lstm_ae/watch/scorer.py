@@ -22,16 +22,16 @@ from lstm_ae.watch.status import LatestScore, Status
 
 LOG = logging.getLogger(__name__)
 
-# Rows of a series that no score needs any more and that are removed at once: each removal is a query.
+# Number of rows that are removed by one query, since each removal takes time.
 SPARE_ROWS = 10
 
 
 @dataclasses.dataclass
 class Track:
-    """Scores of a series so far.
+    """The progress of a series.
 
     Args:
-        recent: times of the last rows that were scored, at least as many as the next score may need.
+        recent: times of the last scored rows, at least as many as the next score may need.
         emitted: time of the last row that was scored; None before the first one.
         events: the open event, and the bounds of earlier ones.
         stream: state of the stream of the series, see `DetectionStream.state`.
@@ -43,19 +43,19 @@ class Track:
     stream: JsonObject | None = None
 
     def to_json(self) -> JsonObject:
-        """Return what a restart needs, in JSON types."""
+        """Return the values that a restart needs, in JSON types."""
         return {"emitted": self.emitted, "events": self.events.to_json(), "stream": self.stream}
 
 
 class RowScorer:
-    """Scores rows by a version of a run.
+    """A scorer of rows by a version of a run.
 
     Args:
         options: the options of the monitor.
         detector: the detector of the run.
-        version: directory of the run, and when it was created.
+        version: directory of the run, and the time of its creation.
         command: the command that trains the run again.
-        status: numbers that are updated.
+        status: status whose numbers are updated.
     """
 
     def __init__(
@@ -64,9 +64,9 @@ class RowScorer:
         self.name, self.detector, self.status = options.name, detector, status
         self.version, self.command = version, command
         self.stream = DetectionStream(detector, options.threshold, adapt=options.adapt)
-        # Levels and limits are those of the normal scores of a version.
+        # The stored states of streams depend on the normal scores of a version.
         self.identity = [*version, options.adapt]
-        # Rows on which the score of the next one depends, and these with a gap before them.
+        # Number of rows on which the next score depends, and the same number with a gap before them.
         self.context, self.groups = detector.normal.window + 1, detector.normal.groups
         self.recent = self.context + (detector.config.max_gap or 0) + 1
         self.tracks = collections.defaultdict[str, Track](Track)
@@ -83,26 +83,26 @@ class RowScorer:
             state: the stored state, in a transaction.
             series: what `Track.to_json` returned, by series.
         """
-        # The threshold stays: to fit it takes longer than to score the rows.
+        # The stream is reset and not made again, because fitting its threshold takes long.
         self.stream.tracks.clear()
         self.stream.restored.clear()
-        same = state.fact("scorer", self.identity) == self.identity
+        is_same_version = state.fact("scorer", self.identity) == self.identity
         state.set_fact("scorer", self.identity)
         self.tracks.clear()
         messages = list[Message]()
         for name, facts in series.items():
             track = self.tracks[name]
-            track.emitted, track.stream = facts["emitted"], facts["stream"] if same else None
+            track.emitted, track.stream = facts["emitted"], facts["stream"] if is_same_version else None
             track.events = OnlineEvents.from_json(facts["events"])
-            if not same:
-                # Scores of different versions are not comparable.
+            if not is_same_version:
+                # The scores of another version are not comparable with these peaks.
                 track.events = track.events._replace(peaks={})
             if track.stream is not None:
                 self.stream.restored[name] = track.stream
                 self._show_shift(name, track)
             rows = state.rows(name)
             if len(rows.times):
-                # Rows that were refused are stored as well, and are refused again.
+                # Refused rows are stored as well. They are refused again, without another message.
                 messages += self.add(rows, lambda error: None, state)
         return messages
 
@@ -121,7 +121,7 @@ class RowScorer:
             track.stream = self.stream.state(name)
             self._show_shift(name, track)
             track.recent += streamed.times[places].tolist()
-            if track.emitted is not None:  # a restart scores some rows again
+            if track.emitted is not None:  # rows that are scored again after a restart
                 places = places[streamed.times[places] > track.emitted]
             if not len(places):
                 continue
@@ -131,8 +131,8 @@ class RowScorer:
             if len(track.recent) >= self.recent + SPARE_ROWS:
                 track.recent = track.recent[-self.recent :]
                 state.remove_rows(name, track.recent[-self.context], track.recent[0])
-        if shifted := self.stream.take_shifted():
-            LOG.warning("%s: %s", self.name, describe_shifts(shifted, self.stream.limits.length, self.command))
+        if series := self.stream.take_shifted():
+            LOG.warning("%s: %s", self.name, describe_shifts(series, self.stream.limits.length, self.command))
         return messages
 
     def _find_changes(self, track: Track, streamed: StreamedScores, places: Int64Array) -> list[Change]:
@@ -168,7 +168,7 @@ class RowScorer:
     # Messages
 
     def open_events(self) -> list[Message]:
-        """Return the messages on the events that are not over."""
+        """Return messages on the open events."""
         return [
             self.event_message(series, Change("firing", track.events.event))
             for series, track in self.tracks.items()
@@ -195,10 +195,10 @@ class RowScorer:
 
         Args:
             kind: "anomaly" or "silence".
-            status: "firing" for one that begins, "resolved" for one that is over.
+            status: "firing" at the start, "resolved" at the end.
             event: identifier of the event.
-            series: its series; "" for all.
-            facts: further parts of the body.
+            series: the series; "" for all.
+            facts: further fields of the body.
         """
         head = {"kind": kind, "status": status, "event": event, "monitor": self.name, "series": series}
         return Message(f"{event}-{status}", {**head, **facts, "run": self.version[0], "version": self.version[1]})

@@ -1,4 +1,4 @@
-"""Addresses, secrets, and HTTP requests, which sources and sinks of `lstmae watch` share."""
+"""Addresses, secrets, and HTTP requests of sources and sinks of `lstmae watch`."""
 
 import dataclasses
 import logging
@@ -14,19 +14,18 @@ from lstm_ae.addresses import contains_password
 from lstm_ae.config.options import Options, option
 from lstm_ae.errors import Code, ConfigError, DataError, require_extra
 
-# Seconds that a server may take for each part of an answer.
+# Longest time in seconds until the next bytes of an answer.
 TIMEOUT = 10.0
 
-# Largest answer in bytes, and seconds within which all of it must arrive.
+# Largest answer in bytes, and the longest time in seconds until it is complete.
 MAX_ANSWER, MAX_SECONDS = 64 << 20, 60.0
 
-
-# Answers by which a server refuses the content of a request, so that sending it again cannot help.
+# Status codes by which a server refuses the content of a request, so that sending it again cannot help.
 REFUSED = (400, 413, 422)
 
 
 class RemoteError(Exception):
-    """A server, a database, a broker, or a file cannot be reached, or does not accept a request.
+    """A server, a database, a broker, or a file that cannot be reached or does not accept a request.
 
     Args:
         text: the reason, without any secret.
@@ -40,12 +39,12 @@ class RemoteError(Exception):
 
 
 class RefusedError(RemoteError):
-    """The content of a request is refused, so that sending it again cannot help."""
+    """A request whose content is refused, so that sending it again cannot help."""
 
 
 @contextmanager
 def report_as_source(name: str) -> Iterator[None]:
-    """Raise a `RemoteError` of the block as the `DataError` of a source with a name."""
+    """Convert a `RemoteError` of the block to a `DataError` that begins with the name of a source."""
     try:
         yield
     except RemoteError as error:
@@ -53,11 +52,11 @@ def report_as_source(name: str) -> Iterator[None]:
 
 
 def read_secret(name: str, env: str | None) -> str | None:
-    """Return a secret from an environment variable; None if none is given.
+    """Return a secret from an environment variable; None without a variable.
 
     Args:
         name: the secret in errors.
-        env: environment variable; blanks around its content are removed.
+        env: name of the variable; surrounding blanks of its value are removed.
 
     Raises:
         ConfigError: the variable is not set, or the secret has several lines.
@@ -76,7 +75,7 @@ def read_secret(name: str, env: str | None) -> str | None:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AddressOptions(Options):
-    """Options of an address, which can be a secret."""
+    """Options of an address, which may be secret."""
 
     schemes: ClassVar[tuple[str, ...]] = ("http", "https")
     # Schemes of addresses without a host.
@@ -93,7 +92,7 @@ class AddressOptions(Options):
             self._check(self.url)
 
     def address(self) -> str:
-        """Return the address, which errors and logs must not contain.
+        """Return the address, which must not appear in errors and logs.
 
         Raises:
             ConfigError: the secret is missing or not an address.
@@ -113,17 +112,17 @@ class AddressOptions(Options):
             ConfigError: the text is not an address, or contains a password.
         """
         try:
-            parts = urlsplit(url)
-            scheme = parts.scheme.partition("+")[0]
-            valid = scheme in self.schemes and bool(parts.hostname) and parts.port != 0
-            valid |= scheme in self.local_schemes and not parts.netloc
+            address = urlsplit(url)
+            scheme = address.scheme.partition("+")[0]
+            valid = scheme in self.schemes and bool(address.hostname) and address.port != 0
+            valid |= scheme in self.local_schemes and not address.netloc
         except ValueError:
             valid = False
         if contains_password(url) and not secret:
             raise ConfigError("url contains a password. Use url_env, so that the file contains no secret")
         if not valid:
             *others, last = (f"{scheme}://" for scheme in (*self.local_schemes, *self.schemes))
-            # Text with @ may contain a password that was not recognized as one.
+            # Text with @ may contain a password that was not recognized.
             received = "another text" if secret or "@" in url else repr(url)
             raise ConfigError(
                 f"url must be an address that begins with {', '.join(others)} or {last}. Received: {received}"
@@ -149,10 +148,10 @@ class HttpOptions(AddressOptions):
 
 
 class HttpClient:
-    """Client that posts documents and follows no redirect. Errors name neither the address nor a secret.
+    """A client that posts documents and follows no redirect. Errors contain neither the address nor a secret.
 
     Args:
-        url: address; a user and a password in it are sent in the header Authorization.
+        url: address; its user and password are sent in the header Authorization.
         token: token for the header Authorization; None for none.
 
     Raises:
@@ -162,7 +161,7 @@ class HttpClient:
     def __init__(self, url: str, token: str | None = None) -> None:
         with require_extra("HTTP", "watch"):
             import httpx
-        # Their logs contain the address.
+        # The logs of these packages contain the address.
         for name in ("httpx", "httpcore"):
             logging.getLogger(name).setLevel(logging.WARNING)
         self.url, self.errors = url, (httpx.HTTPError, httpx.InvalidURL, ValueError)
@@ -170,11 +169,11 @@ class HttpClient:
         if token is not None:
             self.headers["Authorization"] = f"Bearer {token}"
         self.client = httpx.Client(timeout=TIMEOUT)
-        # A client that is dropped without a call of `close` does not leave its connections open.
+        # Close the connections even if `close` is not called.
         weakref.finalize(self, self.client.close)
 
     def connect(self) -> None:
-        """Check that a server answers, whatever it answers; raise `RemoteError` otherwise."""
+        """Check that a server answers with any status; raise `RemoteError` otherwise."""
         try:
             self.client.head(self.url)
         except self.errors as error:
@@ -189,14 +188,14 @@ class HttpClient:
         body, end = b"", time.monotonic() + MAX_SECONDS
         try:
             with self.client.stream("POST", self.url, content=content, headers=self.headers | headers) as answer:
-                for part in answer.iter_bytes():
-                    body += part
+                for chunk in answer.iter_bytes():
+                    body += chunk
                     if len(body) > MAX_ANSWER:
                         raise RemoteError(f"The answer of the server is larger than {MAX_ANSWER >> 20} MiB")
                     if time.monotonic() > end:
                         raise RemoteError(f"The answer of the server takes longer than {MAX_SECONDS:.0f} s")
                 code, reason, wait = answer.status_code, answer.reason_phrase, answer.headers.get("Retry-After")
-        # The text of an error can contain a header or the address.
+        # The message of an error may contain a header or the address.
         except self.errors as error:
             raise RemoteError(f"The server cannot be reached: {describe_failure(error)}") from None
         if not 200 <= code < 300:
@@ -211,14 +210,14 @@ class HttpClient:
 
 
 def describe_failure(error: Exception) -> str:
-    """Return why a connection failed, without its address.
+    """Return the reason of a failed connection without its address.
 
     >>> describe_failure(ConnectionRefusedError(111, "Connection refused"))
     'Connection refused'
     """
     cause: BaseException | None = error
     while cause is not None:
-        # The cause of an error of httpx is the error of the system.
+        # The cause of an error of httpx is an error of the system.
         if text := getattr(cause, "strerror", None):
             return str(text)
         cause = cause.__cause__ or cause.__context__

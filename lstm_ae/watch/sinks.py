@@ -1,7 +1,7 @@
 """Sinks of messages for `lstmae watch`: JSON lines, webhooks, and Alertmanager.
 
-A message is stored before it is sent, and sent until the sink has accepted it, so it can arrive twice if the process is
-killed in between. Both copies have the same key, by which receivers ignore the second one.
+A message is stored before it is sent, and removed after the sink has accepted it. If the process is killed in between,
+the message arrives twice. Both copies have the same key, so that receivers can ignore the second one.
 """
 
 import abc
@@ -33,10 +33,10 @@ ALERT_SECONDS = 300.0
 
 
 class Message(NamedTuple):
-    """Message to a sink.
+    """A message to a sink.
 
     Args:
-        key: text that identifies the message; a copy of it has the same key.
+        key: text that identifies the message; a copy has the same key.
         body: the content in JSON types.
     """
 
@@ -53,7 +53,7 @@ class Message(NamedTuple):
 
 
 def message_id(*parts: object) -> str:
-    """Return the identifier of a message, which depends only on these parts.
+    """Return the identifier of an event, which depends only on these parts.
 
     >>> message_id("pump", "", 1_704_067_200_000_000_000)
     '2e579fda803aa5cc'
@@ -66,7 +66,7 @@ SinkError, RefusedMessageError = RemoteError, RefusedError
 
 
 class Sink(abc.ABC):
-    """Receiver of messages, which several threads may use.
+    """A receiver of messages. Several threads may use it.
 
     Args:
         batch: largest number of messages that `send` takes.
@@ -82,7 +82,7 @@ class Sink(abc.ABC):
 
     @abc.abstractmethod
     def send(self, messages: Sequence[Message]) -> None:
-        """Send messages: all, or none if an error is raised.
+        """Send all messages, or none if an error is raised.
 
         Raises:
             SinkError: the sink cannot accept messages now.
@@ -94,7 +94,7 @@ class Sink(abc.ABC):
 
 
 def call_sink(function: Callable[..., None], *arguments: object) -> None:
-    """Call a method of a sink, in which any error of another package becomes a `SinkError`."""
+    """Call a method of a sink, and raise unexpected errors as `SinkError`."""
     try:
         function(*arguments)
     except SinkError:
@@ -156,7 +156,7 @@ class JsonLinesSink(Sink):
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(0, size - 1))
                 if file.read(1) not in (b"", b"\n"):
-                    # A process that was killed left a part of a line, and its message is sent again.
+                    # A killed process has left part of a line. Its message is sent again.
                     content = b"\n" + content
                 try:
                     file.write(content)
@@ -171,7 +171,7 @@ class JsonLinesSink(Sink):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Webhook(HttpOptions, SinkOptions):
-    """An address to which each message is posted as JSON."""
+    """A URL to which each message is posted as JSON."""
 
     def open(self) -> Sink:
         """Return the webhook."""
@@ -180,7 +180,7 @@ class Webhook(HttpOptions, SinkOptions):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Alertmanager(HttpOptions, SinkOptions):
-    """Prometheus Alertmanager, whose API of version 2 gets an alert for each event."""
+    """Prometheus Alertmanager, which receives an alert for each event through version 2 of its API."""
 
     def open(self) -> Sink:
         """Return the Alertmanager."""
@@ -188,17 +188,17 @@ class Alertmanager(HttpOptions, SinkOptions):
 
 
 class HttpSink(Sink):
-    """Server to which messages are posted.
+    """A server to which messages are posted.
 
     Args:
-        client: client of its address.
+        client: client of the server.
     """
 
     def __init__(self, client: HttpClient) -> None:
         self.client = client
 
     def check(self) -> None:
-        """Open a connection."""
+        """Connect to the server."""
         self.client.connect()
 
     def close(self) -> None:
@@ -207,7 +207,7 @@ class HttpSink(Sink):
 
 
 class WebhookSink(HttpSink):
-    """Address to which messages are posted."""
+    """A URL to which messages are posted."""
 
     def send(self, messages: Sequence[Message]) -> None:
         """Post each message with its key as a header."""
@@ -216,10 +216,10 @@ class WebhookSink(HttpSink):
 
 
 class AlertmanagerSink(HttpSink):
-    """Alertmanager that gets an alert for each event.
+    """An Alertmanager that receives an alert for each event.
 
-    The labels identify an alert and stay the same while the event lasts. An alert of an event that lasts ends by itself
-    after `ALERT_SECONDS`, so that it does not outlive a watch that has stopped.
+    The labels identify an alert, and are constant during the event. The alert of an open event ends after
+    `ALERT_SECONDS` unless it is sent again, so that no alert outlives a stopped watch.
     """
 
     refresh = ALERT_SECONDS / 5

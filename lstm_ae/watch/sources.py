@@ -1,7 +1,7 @@
 """Sources of rows for `lstmae watch`: growing and rotated files, and standard input.
 
 A source is read by position: `read` returns the records after a cursor and the cursor after them. A watcher stores the
-cursor together with everything that it made of the records, so that a killed process continues at the same record.
+cursor together with everything that follows from the records, so that a killed process continues at the same record.
 """
 
 import abc
@@ -37,10 +37,10 @@ BATCH_RECORDS, BLOCK_BYTES = 5_000, 2 * MAX_LINE
 # Seconds by which the time of a row may lie in the future.
 AHEAD = 86_400.0
 
-# First bytes of a file that identify it after it was renamed or copied.
+# Number of first bytes that identify a file after it was renamed or copied.
 HEAD_BYTES = 1024
 
-# End of the name of a file after it was rotated.
+# End of the name of a rotated file.
 ROTATED_SUFFIX = re.compile(r"[.-]\d[\dT.-]*")
 
 # The texts of a row's cells by column; "" for a missing value.
@@ -48,12 +48,12 @@ Record = Mapping[str, str]
 
 
 def line_error(name: str, line: int, problem: str, code: Code = Code.FILE_FORMAT) -> DataError:
-    """Return the error of a record, which has a line or a number in its source."""
+    """Return the error of a record at a line of its source, or with a number if the source has no lines."""
     return DataError(f"{name}, line {line}: {problem}", code=code)
 
 
 class Batch(NamedTuple):
-    """Records that a source returned.
+    """A batch of records of a source.
 
     Args:
         records: the records in the order of their arrival.
@@ -62,7 +62,7 @@ class Batch(NamedTuple):
         cursor: position after these records, in JSON types.
         more: whether further records can be read without waiting.
         ended: whether no record will follow.
-        name: file of the records; "" if they are of no file.
+        name: file of the records; "" for a source without files.
     """
 
     records: Sequence[Record] = ()
@@ -75,11 +75,11 @@ class Batch(NamedTuple):
 
 
 class RowSource(abc.ABC):
-    """Rows that arrive over time.
+    """A source of rows that arrive over time.
 
     Args:
         name: name in messages, without any secret.
-        plain: whether numbers have a decimal point and no other marks, whatever the notation of the run's table.
+        plain: whether numbers have a decimal point, regardless of the notation in the table of the run.
     """
 
     name: str
@@ -87,14 +87,17 @@ class RowSource(abc.ABC):
 
     @abc.abstractmethod
     def read(self, cursor: JsonMapping | None) -> Batch:
-        """Return the records after a cursor that can be read without waiting for others; None for the first ones.
+        """Return the records after a cursor that can be read without waiting.
+
+        Args:
+            cursor: position that an earlier batch had; None for the beginning.
 
         Raises:
             OSError, DataError: the source cannot be read now. The watcher reports it and tries again later.
         """
 
     def check(self) -> Batch:
-        """Return the first records that can be used or refused, without an effect on a watch that runs.
+        """Return the first records without an effect on a watch that runs.
 
         Raises:
             OSError, DataError: the source cannot be read.
@@ -109,7 +112,7 @@ class RowSource(abc.ABC):
 
 
 class BufferedSource(RowSource):
-    """A source whose records arrive by themselves, and are returned again until the watch has stored them.
+    """A source that cannot be read at an earlier position. A batch is returned again until the watch has stored it.
 
     The cursor identifies a batch.
     """
@@ -146,7 +149,7 @@ class SourceOptions(Options):
 
     @property
     def exclusive(self) -> str:
-        """Return what only one monitor can use; "" if several can read the source."""
+        """Return the resource that only one monitor can use; "" if several monitors can read the source."""
         return ""
 
     def open(self, reading: Reading) -> RowSource:
@@ -156,13 +159,13 @@ class SourceOptions(Options):
             reading: the settings with which the run reads tables.
 
         Raises:
-            ConfigError: an option does not fit the machine or the run.
+            ConfigError: an option does not fit the machine or the run, or a package or a secret is missing.
         """
         raise NotImplementedError
 
 
 def run_columns(reading: Reading) -> tuple[str, ...]:
-    """Return the columns that a run reads of each record.
+    """Return the columns of each record that a run reads.
 
     >>> run_columns(Reading(time_col="time", id_col=("pump",), value_cols=("flow", "pressure")))
     ('time', 'pump', 'flow', 'pressure')
@@ -172,7 +175,7 @@ def run_columns(reading: Reading) -> tuple[str, ...]:
 
 
 def time_cells(time: int, reading: Reading) -> dict[str, str]:
-    """Return the cells of the time of a record, which every run can read.
+    """Return the cell of a time, in a notation that every run can read, by its column.
 
     Args:
         time: nanoseconds since 1970.
@@ -218,7 +221,7 @@ class Stdin(SourceOptions):
 
 
 class LineFormat(NamedTuple):
-    """How the lines of a text are read.
+    """The format of the lines of a text.
 
     Args:
         names: column of each cell; empty for JSON, whose lines name their columns.
@@ -233,7 +236,7 @@ class LineFormat(NamedTuple):
     comment: str | None = None
 
     def record(self, line: str, number: int, name: str) -> Record:
-        """Return the record of a line; raise `DataError` if it is none."""
+        """Return the record of a line; raise `DataError` if the line is no record."""
         if "\0" in line:
             raise line_error(name, number, "holds a NUL character. Remove it; text has none")
         if not self.names:
@@ -257,14 +260,14 @@ def read_json_record(text: str | bytes, number: int, name: str) -> Record:
         raise line_error(name, number, f"not JSON ({str(error)[:100]}). Write one object per row") from None
     if not isinstance(record, dict):
         raise line_error(name, number, "not a JSON object. Write one object per row")
-    # Anything but text, numbers, and null is no number in any notation.
+    # The representation of a list, an object, or a truth value is refused later, because it is no number.
     return {
         key: "" if value is None else value if isinstance(value, str) else repr(value) for key, value in record.items()
     }
 
 
 class LineReader:
-    """Reader of lines, which infers their format from the first ones.
+    """A reader of lines that infers their format from the first lines.
 
     Args:
         kind: "csv" or "jsonl".
@@ -273,20 +276,20 @@ class LineReader:
 
     def __init__(self, kind: str, reading: Reading) -> None:
         self.kind, self.reading, self.plain = kind, reading, kind == "jsonl"
-        # Each line ends with the byte of a line feed.
+        # Lines are separated by the byte of a line feed, which excludes wide encodings.
         self.encoding = codecs.lookup(reading.encoding or "utf-8").name.removesuffix("-sig")
 
     def infer(self, lines: Sequence[bytes], name: str) -> LineFormat | None:
-        """Return the format of a text by its first lines; None if it needs more of them.
+        """Return the format of a text by its first lines; None if more lines are needed.
 
-        Lines that are too long, and lines below the header that are not text, are refused later.
+        `read` refuses lines that are too long, and lines below the header that are not in the encoding.
 
         Args:
             lines: complete lines at the beginning of the text.
             name: the text in errors.
 
         Raises:
-            DataError: there is no header, or it is not in the encoding.
+            DataError: there is no header, or the header is not in the encoding.
         """
         if self.plain:
             return LineFormat()
@@ -327,11 +330,11 @@ class LineReader:
             form: their format.
             name: the text in errors.
         """
-        records, numbers, refused = [], [], []
+        records, numbers, errors = [], [], []
         comment = form.comment.encode(self.encoding) if form.comment else None
         for number, line in enumerate(lines, before + 1):
             if len(line) > MAX_LINE:
-                refused.append(_too_long(name, number))
+                errors.append(_too_long(name, number))
                 continue
             if number <= form.start or not line.strip() or (comment and line.startswith(comment)):
                 continue
@@ -339,8 +342,8 @@ class LineReader:
                 records.append(form.record(self._decode(line.removesuffix(b"\r"), number, name), number, name))
                 numbers.append(number)
             except DataError as error:
-                refused.append(error)
-        return records, numbers, refused
+                errors.append(error)
+        return records, numbers, errors
 
 
 def _too_long(name: str, number: int) -> DataError:
@@ -350,9 +353,9 @@ def _too_long(name: str, number: int) -> DataError:
 class FileSource(RowSource):
     """A growing file with its rotated predecessors.
 
-    The cursor identifies a file by the hash of its first bytes and of those before the position, so that a file is
-    found again after it was renamed or copied, and a new file of the same name begins at its first line. A line without
-    a line feed at the end of the newest file is not complete yet.
+    The cursor identifies a file by the hash of its first bytes and of the bytes before the position. A renamed or
+    copied file is therefore continued, and a new file of the same name is read from its first line. The last line of
+    the newest file is complete when a line feed follows.
 
     Args:
         options: the options of the source.
@@ -362,22 +365,22 @@ class FileSource(RowSource):
     def __init__(self, options: File, reading: Reading) -> None:
         self.path, self.options, self.reading = Path(options.path), options, reading
         self.name = str(self.path)
-        named = "jsonl" if self.path.suffix.lower() in (".jsonl", ".ndjson") else "csv"
-        self.reader = LineReader(options.format or named, reading)
+        kind = "jsonl" if self.path.suffix.lower() in (".jsonl", ".ndjson") else "csv"
+        self.reader = LineReader(options.format or kind, reading)
         self.plain = self.reader.plain
-        # The format of the file that is read now, with the inode of the file.
+        # The inode and the format of the file that was read last.
         self.form: tuple[int, LineFormat] | None = None
-        # The last cursor whose file was not found.
+        # The last cursor whose file does not exist any more, to warn once.
         self.lost: JsonMapping | None = None
-        # Whether to begin at the end of the last file: all rows of a file that is created later are new.
+        # Whether to begin at the end of the last file. All rows of a file that is created later are new.
         self.skips = options.start == "end"
 
     def check(self) -> Batch:
-        """Return the first records, wherever the watch begins."""
+        """Return the first records, regardless of the option `start`."""
         return RowSource.check(FileSource(dataclasses.replace(self.options, start="beginning"), self.reading))
 
     def read(self, cursor: JsonMapping | None) -> Batch:
-        """Return the next complete lines. The cursor moves to a later file with the first line that is read there."""
+        """Return the next complete lines. The cursor moves to a later file with the first line read from it."""
         files = self._files()
         if not files:
             self.skips = self.skips and cursor is not None
@@ -397,7 +400,7 @@ class FileSource(RowSource):
         return Batch(cursor=cursor)
 
     def _begin(self, files: Sequence[tuple[Path, int]]) -> Batch:
-        """Return the first cursor, in the file that grows."""
+        """Return the first cursor, which is in the newest file."""
         path, inode = files[-1]
         with _open_file(path, inode) as file:
             cursor = _find_end(file, path) if self.skips else _file_cursor(file, path, 0, 0, False)
@@ -409,7 +412,7 @@ class FileSource(RowSource):
         Args:
             file, path: the file.
             start: position in the file; None for its beginning.
-            following: whether there is a later file, so that no process appends to this one any more.
+            following: whether there is a later file, so that no process appends to this one.
         """
         offset, line, skip = (int(start["offset"]), int(start["line"]), bool(start["skip"])) if start else (0, 0, False)
         inode = os.fstat(file.fileno()).st_ino
@@ -419,28 +422,30 @@ class FileSource(RowSource):
                 return Batch(cursor=start)
             self.form = inode, form
         form = self.form[1]
-        complete, rest, at_end = _read_block(file, offset, following)
-        refused: list[DataError] = []
-        if skip and complete:
-            offset, line, skip = offset + len(complete.pop(0)) + 1, line + 1, False
-        elif not complete and len(rest) > MAX_LINE:
+        lines, partial, at_end = _read_block(file, offset, following)
+        errors: list[DataError] = []
+        if skip and lines:
+            offset, line, skip = offset + len(lines.pop(0)) + 1, line + 1, False
+        elif not lines and len(partial) > MAX_LINE:
             if not skip:
-                refused.append(_too_long(str(path), line + 1))
-            offset, skip = offset + len(rest), True
-        taken = complete[: BATCH_RECORDS + form.start]
-        records, lines, bad = self.reader.read(taken, line, form, str(path))
-        offset = min(offset + sum(map(len, taken)) + len(taken), os.fstat(file.fileno()).st_size)
-        # Whether there is no line that can be a record, nor the beginning of one to refuse.
-        above = line + len(taken) == form.start and not skip and len(rest) <= MAX_LINE
-        after = start if above else _file_cursor(file, path, offset, line + len(taken), skip)
-        return Batch(records, lines, [*refused, *bad], after, len(taken) < len(complete) or not at_end, name=str(path))
+                errors.append(_too_long(str(path), line + 1))
+            offset, skip = offset + len(partial), True
+        batch = lines[: BATCH_RECORDS + form.start]
+        records, numbers, line_errors = self.reader.read(batch, line, form, str(path))
+        offset = min(offset + sum(map(len, batch)) + len(batch), os.fstat(file.fileno()).st_size)
+        # The cursor stays until there is a row, or the beginning of a line that is too long.
+        is_above_rows = line + len(batch) == form.start and not skip and len(partial) <= MAX_LINE
+        cursor = start if is_above_rows else _file_cursor(file, path, offset, line + len(batch), skip)
+        return Batch(
+            records, numbers, [*errors, *line_errors], cursor, len(batch) < len(lines) or not at_end, name=str(path)
+        )
 
     def _infer_format(self, file: BinaryIO, path: Path, following: bool) -> LineFormat | None:
         """Return the format of a file; None if its first lines are not complete."""
-        complete, rest, at_end = _read_block(file, 0, following)
-        if is_compressed([*complete, rest][0]):
+        lines, partial, at_end = _read_block(file, 0, following)
+        if is_compressed([*lines, partial][0]):
             raise DataError(f"{quote(path)} is compressed. Decompress it", code=Code.FILE_FORMAT)
-        form = self.reader.infer(complete[: self.reading.skip_rows + 50], str(path))
+        form = self.reader.infer(lines[: self.reading.skip_rows + 50], str(path))
         if form is None and not at_end:
             raise DataError(
                 f"{path}: no header and row in the first {BLOCK_BYTES} bytes. Set skip_rows in [reading], or move the "
@@ -451,29 +456,29 @@ class FileSource(RowSource):
 
     def _files(self) -> list[tuple[Path, int]]:
         """Return the files with their inodes, from the oldest to the newest."""
-        # A file that is renamed while a folder is listed can be missing in the list.
-        files, before = self._list_files(), None
-        while files != before:
-            files, before = self._list_files(), files
+        # A file that is renamed while the folder is listed can be missing, so list until nothing changes.
+        files, previous = self._list_files(), None
+        while files != previous:
+            files, previous = self._list_files(), files
         return files
 
     def _list_files(self) -> list[tuple[Path, int]]:
-        like = self.path.parent.glob(f"{glob.escape(self.path.name)}[.-]*")
-        rotated = [path for path in like if ROTATED_SUFFIX.fullmatch(path.name.removeprefix(self.path.name))]
+        candidates = self.path.parent.glob(f"{glob.escape(self.path.name)}[.-]*")
+        rotated = [path for path in candidates if ROTATED_SUFFIX.fullmatch(path.name.removeprefix(self.path.name))]
         paths = [*sorted(rotated, key=lambda path: path.stat().st_mtime_ns), self.path]
         return [(path, path.stat().st_ino) for path in paths if path.is_file()]
 
     def _files_from(
         self, files: Sequence[tuple[Path, int]], cursor: JsonMapping
     ) -> tuple[bool, Sequence[tuple[Path, int]]]:
-        """Return whether the file of a cursor exists, and it and the files after it, or those to read next."""
-        same = [place for place, (path, inode) in enumerate(files) if self._is_file_of(path, inode, cursor)]
-        if same:
-            # Of several copies, that with the inode, else that with the name.
-            place = min(
-                same, key=lambda place: (files[place][1] != cursor["inode"], files[place][0].name != cursor["file"])
+        """Return whether the file of a cursor exists, and the files to read, from the oldest to the newest."""
+        matches = [index for index, (path, inode) in enumerate(files) if self._is_file_of(path, inode, cursor)]
+        if matches:
+            # Of several copies, prefer the one with the same inode, then the one with the same name.
+            index = min(
+                matches, key=lambda index: (files[index][1] != cursor["inode"], files[index][0].name != cursor["file"])
             )
-            return True, files[place:]
+            return True, files[index:]
         if self.lost != cursor:
             self.lost = cursor
             LOG.warning(
@@ -483,11 +488,11 @@ class FileSource(RowSource):
                 cursor["line"],
             )
         # Files that were rotated after this one are complete.
-        newer = [each for each in files[:-1] if each[0].stat().st_mtime_ns > int(cursor["modified"])]
-        return False, [*newer, files[-1]]
+        newer_files = [each for each in files[:-1] if each[0].stat().st_mtime_ns > int(cursor["modified"])]
+        return False, [*newer_files, files[-1]]
 
     def _is_file_of(self, path: Path, inode: int, cursor: JsonMapping) -> bool:
-        # A file that was renamed meanwhile may be that of the cursor.
+        # A `FileNotFoundError` is not suppressed, because a file that was just renamed may be that of the cursor.
         with contextlib.suppress(PermissionError, DataError), _open_file(path, inode) as file:
             return _matches(file, cursor)
         return False
@@ -512,11 +517,11 @@ def _read_block(file: BinaryIO, offset: int, following: bool) -> tuple[list[byte
     """
     file.seek(offset)
     block = file.read(BLOCK_BYTES)
-    *lines, rest = block.split(b"\n")
+    *lines, partial = block.split(b"\n")
     at_end = len(block) < BLOCK_BYTES
-    if at_end and following and rest:
-        return [*lines, rest], b"", at_end
-    return lines, rest, at_end
+    if at_end and following and partial:
+        return [*lines, partial], b"", at_end
+    return lines, partial, at_end
 
 
 def _find_end(file: BinaryIO, path: Path) -> JsonMapping:
@@ -555,7 +560,7 @@ def _matches(file: BinaryIO, cursor: JsonMapping) -> bool:
 
 
 def _hash_around(file: BinaryIO, offset: int) -> str:
-    """Return a hash of the first bytes and those before a position: many files begin with the same long header."""
+    """Return a hash of the first bytes and those before a position, since files can share a long header."""
     file.seek(0)
     head = file.read(min(HEAD_BYTES, offset))
     file.seek(max(0, offset - HEAD_BYTES))
@@ -577,23 +582,23 @@ class StreamSource(BufferedSource):
         self.plain = self.reader.plain
         self.form: LineFormat | None = None
         self.lines: list[bytes] = []
-        self.rest, self.count, self.ended = b"", 0, False
+        self.partial, self.count, self.ended = b"", 0, False
 
     def take(self) -> Batch:
         """Return the lines that have arrived."""
         while not self.ended and len(self.lines) < BATCH_RECORDS and select.select([self.number], [], [], 0)[0]:
             block = os.read(self.number, 1 << 16)
             self.ended = not block
-            *complete, rest = (self.rest + block).split(b"\n")
-            # The rest of a line that is too long is not kept: the line is refused when it ends.
-            self.rest = rest[: MAX_LINE + 1]
-            self.lines += complete
-            if self.ended and rest:
-                self.lines.append(rest)
+            *lines, partial = (self.partial + block).split(b"\n")
+            # Memory stays bounded. A line that is too long is refused when it ends.
+            self.partial = partial[: MAX_LINE + 1]
+            self.lines += lines
+            if self.ended and partial:
+                self.lines.append(partial)
         self.form = self.form or self.reader.infer(self.lines, self.name)
         if self.form is None:
             return Batch(ended=self.ended)
-        taken, self.lines = self.lines[:BATCH_RECORDS], self.lines[BATCH_RECORDS:]
-        first, self.count = self.count, self.count + len(taken)
-        read = self.reader.read(taken, first, self.form, self.name)
-        return Batch(*read, more=bool(self.lines), ended=self.ended and not self.lines)
+        lines, self.lines = self.lines[:BATCH_RECORDS], self.lines[BATCH_RECORDS:]
+        before, self.count = self.count, self.count + len(lines)
+        result = self.reader.read(lines, before, self.form, self.name)
+        return Batch(*result, more=bool(self.lines), ended=self.ended and not self.lines)

@@ -1,7 +1,7 @@
-"""Source and sink of `lstmae watch` for databases: SQLite and PostgreSQL, through SQLAlchemy.
+"""A source and a sink of `lstmae watch` for SQLite and PostgreSQL, based on SQLAlchemy.
 
-A source orders rows by a column of whole numbers or timestamps and remembers the last value of it. Create a view for
-another selection or for columns of another type.
+A source orders rows by a column of whole numbers or timestamps and stores its last value. A view can select other rows
+or convert columns of other types.
 """
 
 import dataclasses
@@ -34,16 +34,16 @@ QUERY_TIMEOUT = 60.0
 # Drivers by the kind of a database.
 DRIVERS = {"sqlite": "pysqlite", "postgresql": "pg8000"}
 
-# Longest reason of an error in a message.
+# Largest number of characters of a reason in a message.
 MAX_REASON = 300
 
-# Greatest whole number of a cursor. SQLite orders text behind all numbers.
+# Greatest whole number of a cursor. This limit excludes text, which SQLite orders after all numbers.
 MAX_INTEGER = 2**63 - 1
 
-# Rows of one value of the cursor, which are read at once.
+# Largest number of rows with the same value of the cursor, which are read together.
 MAX_TIES = 200_000
 
-# Columns of the table of a sink, beside the key.
+# Columns of the table of a sink besides the key.
 TEXTS = ("monitor", "series", "kind", "status", "causes", "run", "version", "message")
 MOMENTS, NUMBERS = ("start_time", "end_time", "peak_time"), ("score", "threshold", "p")
 
@@ -68,7 +68,7 @@ class DatabaseOptions(AddressOptions):
         split_table(self.table)
 
     def database(self) -> "Database":
-        """Return the database, to which nothing is connected yet.
+        """Return the database without connecting to it.
 
         Raises:
             ConfigError: a secret or a package is missing.
@@ -80,8 +80,8 @@ class Database:
     """A database whose errors contain no secret.
 
     Args:
-        url: address by the rules of SQLAlchemy. PostgreSQL is reached with the driver pg8000.
-        secret: whether errors contain neither the host nor the user.
+        url: address in the form of SQLAlchemy. The driver for PostgreSQL is pg8000.
+        secret: whether errors must not contain the host and the user.
 
     Raises:
         ConfigError: the address is not valid, or a package is missing.
@@ -96,14 +96,14 @@ class Database:
             raise ConfigError("url is not an address of a database. Correct it") from None
         self.kind, _, driver = parsed.drivername.partition("+")
         if driver not in ("", DRIVERS[self.kind]):
-            # Others have no time limits, and return other values for the same column.
+            # Other drivers have no time limits and return values of other types.
             raise ConfigError(f"url names the driver {driver!r}. Write {self.kind}:// for {DRIVERS[self.kind]}")
         parsed = parsed.set(drivername=f"{self.kind}+{DRIVERS[self.kind]}")
         self.path = Path(parsed.database) if self.kind == "sqlite" and parsed.database else None
         if self.kind == "sqlite" and self.path is None:
             raise ConfigError("url names no file of SQLite. Write sqlite:///FILE, with four slashes for /FILE")
-        hidden = (parsed.password, *((parsed.host, parsed.username) if secret else ()))
-        self.hidden = [str(each) for each in hidden if each]
+        secrets = (parsed.password, *((parsed.host, parsed.username) if secret else ()))
+        self.secrets = [str(each) for each in secrets if each]
         timeout = TIMEOUT if self.path else QUERY_TIMEOUT
         try:
             with require_extra("url", "sql"):
@@ -111,7 +111,7 @@ class Database:
                     parsed,
                     hide_parameters=True,
                     pool_pre_ping=True,
-                    # A file can be replaced, which a connection that stays open would not see.
+                    # A connection that stays open would not notice that its file was replaced.
                     poolclass=sa.NullPool if self.path else None,
                     connect_args={"timeout": timeout},
                 )
@@ -123,7 +123,7 @@ class Database:
 
     @contextmanager
     def connect(self) -> Iterator["sa.Connection"]:
-        """Return a connection whose transaction is stored at the end of the block.
+        """Open a connection whose transaction is committed at the end of the block.
 
         Raises:
             RemoteError: the database cannot be reached or refuses a statement.
@@ -132,7 +132,7 @@ class Database:
         try:
             with self.engine.begin() as connection:
                 yield connection
-        # Drivers raise errors of their own, such as those of sockets, and for settings that they do not know.
+        # Drivers also raise errors of sockets, and `TypeError` or `ValueError` for unknown settings.
         except (exc.SQLAlchemyError, OSError, TypeError, ValueError) as error:
             # SQLite cannot store half of a surrogate pair.
             refused = isinstance(error, (exc.IntegrityError, exc.DataError, UnicodeEncodeError))
@@ -144,24 +144,24 @@ class Database:
         """Return the reason of an error in one line, without secrets."""
         text = str(_fields(error).get("M") or getattr(error, "orig", None) or error).strip()
         text = (text.splitlines() or [type(error).__name__])[0]
-        # The user has not chosen this setting.
+        # The text names a setting that is no option of a watch.
         text = re.sub(r" \(timeout is .*\)$", "", text)
-        for each in self.hidden:
+        for each in self.secrets:
             text = re.sub(rf"(?<!\w){re.escape(each)}(?!\w)", "***", text)
         return text[:MAX_REASON].rstrip(".")
 
     def close(self) -> None:
-        """Close the connections; others are opened when they are needed."""
+        """Close the connections. A later statement opens new ones."""
         self.engine.dispose()
 
 
 def _keep_wrong_text(connection: Any, record: object) -> None:
-    """Let SQLite return text that is not UTF-8 with halves of surrogate pairs, so that one row of it is refused."""
+    """Decode invalid UTF-8 of SQLite to halves of surrogate pairs, so that only the row with this text is refused."""
     connection.text_factory = lambda content: content.decode(errors="surrogateescape")
 
 
 def _fields(error: Exception) -> JsonMapping:
-    """Return the fields of an error of PostgreSQL by their letters, such as M for the message; empty for others."""
+    """Return the fields of an error of PostgreSQL by letter, such as M for the message; none for other errors."""
     arguments = getattr(getattr(error, "orig", None) or error, "args", ())
     return arguments[0] if arguments and isinstance(arguments[0], dict) else {}
 
@@ -185,8 +185,8 @@ class Sql(DatabaseOptions, SourceOptions):
         cursor = self.cursor or reading.time_col or ""
         if cursor == reading.time_col and reading.id_col and self.delay is None:
             raise ConfigError(
-                "Rows of several series have the same time, and one that is stored after another would not be read. "
-                "Add delay, such as delay = '30s', or a cursor that differs between all rows",
+                "Rows of several series have the same time, and a row that is stored after another one would not be "
+                "read. Add delay, such as delay = '30s', or a cursor that differs between all rows",
                 code=Code.MISSING_OPTION,
             )
         delay = None if self.delay is None else parse_duration("delay", self.delay)
@@ -202,15 +202,15 @@ def split_table(table: str) -> tuple[str | None, str]:
 
 
 class SqlSource(RowSource):
-    """Rows of a database. The position is the last value of a column of whole numbers or timestamps.
+    """The rows of a table or a view. The position is the last value of a column of whole numbers or timestamps.
 
-    A value that lies in the future does not become the position, since no later row would follow it.
+    A timestamp in the future does not become the position, because later rows with earlier times would not be read.
 
     Args:
         database: the database.
         table: name of the table, or SCHEMA.TABLE.
         cursor: column by which rows are ordered.
-        delay: seconds after which rows are complete; None if they are at once.
+        delay: seconds after which rows are complete; None for at once.
         reading: the settings with which the run reads tables.
     """
 
@@ -228,7 +228,12 @@ class SqlSource(RowSource):
         self.table = sa.table(name, *map(sa.column, self.columns), schema=schema)
 
     def _select(self, conditions: Mapping[str, Any], limit: int) -> list[_Row]:
-        """Return rows that fulfill conditions, which compare the column of the cursor with values, in its order."""
+        """Return rows in the order of the cursor.
+
+        Args:
+            conditions: values with which the column of the cursor is compared, by operator.
+            limit: largest number of rows.
+        """
         column = self.table.c[self.cursor]
         statement = self._sa.select(*self.table.c).where(column.is_not(None))
         for comparison, value in conditions.items():
@@ -237,9 +242,9 @@ class SqlSource(RowSource):
             return [tuple(row) for row in connection.execute(statement.order_by(column).limit(limit))]
 
     def read(self, cursor: JsonMapping | None) -> Batch:
-        """Return the next rows, with all rows of the last value of the cursor."""
+        """Return the next rows, including all rows with the last value of the cursor."""
         if self.database.path is not None and not self.database.path.is_file():
-            # SQLite would create the file.
+            # Connecting would create the file.
             raise DataError(f"There is no file {str(self.database.path)!r}. Check url", code=Code.FILE_UNREADABLE)
         position = {"after": None, "count": 0} if cursor is None else cursor
         with report_as_source(self.name):
@@ -272,10 +277,10 @@ class SqlSource(RowSource):
         )
 
     def _limit(self, value: object) -> Any:
-        """Return the greatest value that is read now.
+        """Return the greatest value of the cursor to read now.
 
         Args:
-            value: a value of the column, which has the type and the unit of all of them.
+            value: a value of the column, which determines its type.
 
         Raises:
             DataError: the column has another type.
@@ -305,7 +310,7 @@ class SqlSource(RowSource):
 
 
 def format_cell(value: object) -> str:
-    """Return a value of a database as the text of a cell.
+    """Convert a value of a database to the text of a cell.
 
     >>> from decimal import Decimal
     >>> [format_cell(value) for value in (None, float("nan"), Decimal("NaN"), Decimal("1.50"), True, 7, b"x")]
@@ -335,7 +340,7 @@ class SqlTable(DatabaseOptions, SinkOptions):
 
 
 class SqlSink(Sink):
-    """A table with a key, so that a message that arrives again changes nothing.
+    """A table with the event as its key, so that a copy of a message changes nothing.
 
     Args:
         database: the database.
@@ -357,10 +362,10 @@ class SqlSink(Sink):
         self.table = sa.Table(name, sa.MetaData(), *columns, schema=schema)
         self.lock = threading.Lock()
         insert = importlib.import_module(f"sqlalchemy.dialects.{database.kind}").insert(self.table)
-        changed = {each.name: insert.excluded[each.name] for each in columns[1:]}
-        # A copy of the first message of an event that is over does not open it again.
+        updates = {each.name: insert.excluded[each.name] for each in columns[1:]}
+        # A late copy of a first message must not open a resolved event again.
         self.statement = insert.on_conflict_do_update(
-            index_elements=["event"], set_=changed, where=self.table.c.status != "resolved"
+            index_elements=["event"], set_=updates, where=self.table.c.status != "resolved"
         )
 
     def check(self) -> None:
@@ -374,8 +379,8 @@ class SqlSink(Sink):
             connection.execute(self._sa.select(1))
 
     def send(self, messages: Sequence[Message]) -> None:
-        """Insert a row for each message, or update that of its event."""
-        # Of an event that begins and ends with these messages, only the last state counts.
+        """Insert a row for each event, or update it."""
+        # Only the last of several messages on an event counts.
         rows = {row["event"]: row for row in map(self._row, messages)}
         with self.lock, self.database.connect() as connection:
             self.table.metadata.create_all(connection)

@@ -1,8 +1,8 @@
-"""State of a monitor on disk: an SQLite file that each transaction changes as a whole.
+"""Store the state of a monitor in an SQLite file.
 
 A transaction stores the position in the source together with everything that follows from the records before it: the
-rows that later scores need, open events, and messages that are not sent yet. A process that is killed at any moment
-therefore continues at the same record.
+rows that later scores need, the open events, and the waiting messages. A process that is killed at any moment therefore
+continues at the same record.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ COMMIT;
 
 
 class State:
-    """Stored state of a monitor, which one process uses at a time.
+    """The stored state of a monitor, which only one process can use at a time.
 
     Args:
         path: the file; created if it does not exist. None for a state in memory.
@@ -59,7 +59,7 @@ class State:
             )
         except (OSError, sqlite3.OperationalError) as error:
             raise self._unusable(error) from None
-        # A state that is dropped without a call of `close` does not leave its connection open.
+        # Close the file even if `close` is not called.
         weakref.finalize(self, self.connection.close)
         try:
             # The lock of the first transaction lasts until the connection is closed or the process ends.
@@ -71,7 +71,7 @@ class State:
             self.set_fact("format", FORMAT)
         except BaseException as error:
             self.connection.close()
-            # The disk or the machine, which says nothing about the content of the file.
+            # An error of the disk or the machine does not mean that the file is damaged.
             if isinstance(error, sqlite3.OperationalError):
                 raise self._unusable(error) from None
             if isinstance(error, sqlite3.Error):
@@ -102,7 +102,7 @@ class State:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """Store all changes of the block at its end, or none if it raises an error. Other threads wait meanwhile."""
+        """Store all changes of the block at its end, or none if it raises an error. Other threads wait until then."""
         with self.lock:
             self.connection.execute("BEGIN IMMEDIATE")
             try:
@@ -123,7 +123,7 @@ class State:
         self.connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, json.dumps(value)))
 
     def series(self) -> dict[str, JsonObject]:
-        """Return what `set_series` stored, by series."""
+        """Return the facts of all series that `set_series` stored, by series."""
         return {name: json.loads(value) for name, value in self.connection.execute("SELECT * FROM series")}
 
     def set_series(self, facts: Iterable[tuple[str, JsonMapping]]) -> None:
@@ -132,7 +132,7 @@ class State:
         self.connection.executemany("INSERT OR REPLACE INTO series VALUES (?, ?)", rows)
 
     def add_rows(self, rows: AcceptedRows) -> None:
-        """Store rows."""
+        """Store accepted rows."""
         series, times, values = rows
         empty = np.asarray(np.isnan(values).all(axis=1)).tolist()
         cells = (row.tobytes() for row in np.ascontiguousarray(values, np.float32))
@@ -151,12 +151,12 @@ class State:
         return AcceptedRows([series] * len(times), times, values.reshape(len(times), -1 if len(times) else 0))
 
     def remove_rows(self, series: str, time: int, earliest: int) -> None:
-        """Remove the rows of a series before the last row with a value up to a time.
+        """Remove rows of a series, but keep its last row with a value up to a time, and all later rows.
 
         Args:
             series: the series.
             time: the time.
-            earliest: time before which rows are removed in any case, so that rows without values do not accumulate.
+            earliest: time before which all rows are removed, so that rows without values do not accumulate.
         """
         self.connection.execute(
             "DELETE FROM rows WHERE series = :series AND time < max(:earliest, coalesce((SELECT max(time) FROM rows "
@@ -165,7 +165,7 @@ class State:
         )
 
     def add_messages(self, sink: str, messages: Iterable[Message]) -> None:
-        """Store messages that a sink has not received."""
+        """Store waiting messages of a sink."""
         self.connection.executemany(
             "INSERT INTO messages (sink, key, body) VALUES (?, ?, ?)",
             ((sink, key, json.dumps(body, allow_nan=False)) for key, body in messages),
@@ -177,13 +177,13 @@ class State:
         return self.connection.execute(f"DELETE FROM messages WHERE sink NOT IN ({marks})", tuple(sinks)).rowcount
 
     def waiting(self, sink: str) -> int:
-        """Return the number of messages that a sink has not received."""
+        """Return the number of waiting messages of a sink."""
         with self.lock:
             row = self.connection.execute("SELECT COUNT(*) FROM messages WHERE sink = ?", (sink,)).fetchone()
         return int(row[0])
 
     def messages(self, sink: str, limit: int) -> dict[int, Message]:
-        """Return the oldest messages that a sink has not received, by number."""
+        """Return the oldest waiting messages of a sink by number."""
         with self.lock:
             rows = self.connection.execute(
                 "SELECT number, key, body FROM messages WHERE sink = ? ORDER BY number LIMIT ?", (sink, limit)
@@ -191,5 +191,5 @@ class State:
         return {number: Message(key, json.loads(body)) for number, key, body in rows}
 
     def remove_messages(self, numbers: Sequence[int]) -> None:
-        """Remove messages that were sent."""
+        """Remove messages."""
         self.connection.executemany("DELETE FROM messages WHERE number = ?", ((number,) for number in numbers))

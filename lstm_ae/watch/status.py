@@ -1,4 +1,4 @@
-"""What a monitor reports, the clock that it uses, and the times at which it tries again what failed."""
+"""The status of a monitor, its clock, and the times of its retries."""
 
 import collections
 import dataclasses
@@ -21,18 +21,18 @@ class Clock(Protocol):
 
 
 class Backoff:
-    """Times at which to try something again that failed, at doubling distances."""
+    """The times of retries, with pauses that double after each failure."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock, self.failures, self.until, self.error = clock, 0, 0.0, ""
 
     @property
     def ready(self) -> bool:
-        """Whether it is time for an attempt."""
+        """Return whether the next attempt is due."""
         return not self.failures or self.clock.monotonic() >= self.until
 
     def fail(self, error: str, wait: float | None = None) -> bool:
-        """Record a failure; return whether it is the first one, or has another reason than the one before.
+        """Record a failure; return whether its reason differs from that of the failure before.
 
         Args:
             error: the reason.
@@ -66,13 +66,13 @@ class LatestScore(NamedTuple):
 
 @dataclasses.dataclass
 class Status:
-    """What a monitor reports; another thread may read it.
+    """The numbers that a monitor reports; other threads may read them.
 
     Args:
-        rows: rows that were accepted.
-        refused: records that could not be used, by reason.
-        unscored: rows that got no score, because they are missing or no window contains them.
-        events: events that began.
+        rows: number of accepted rows.
+        refused: number of refused records by reason.
+        unscored: number of rows without a score, because they are missing or no window contains them.
+        events: number of events so far.
         newest: time of the newest row in seconds since 1970; None without dates.
         scores: the latest score of each series.
         shifted: whether each series has left the training range.
@@ -91,6 +91,6 @@ class Status:
         return {"rows": self.rows, "refused": dict(self.refused), "unscored": self.unscored, "events": self.events}
 
     def restore(self, counts: JsonObject) -> None:
-        """Take over the numbers of `counts`."""
+        """Set the numbers that `counts` returned."""
         self.rows, self.unscored, self.events = counts["rows"], counts["unscored"], counts["events"]
         self.refused = collections.Counter(counts["refused"])

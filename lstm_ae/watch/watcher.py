@@ -22,11 +22,11 @@ LOG = logging.getLogger(__name__)
 
 
 class Check(NamedTuple):
-    """Result of a check.
+    """The result of a check.
 
     Args:
-        name: what was checked.
-        problem: why it cannot be used; "" if it can.
+        name: the source or the sink.
+        problem: the reason why it cannot be used; "" if it can.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Watcher:
     Args:
         config: content of the file.
         clock: the module `time`, or a replacement.
-        stored: whether the state is stored; False for a check.
+        stored: whether the state is stored; a check keeps it in memory.
 
     Raises:
         ConfigError, DataError: a run, a state, or a sink cannot be used.
@@ -50,16 +50,16 @@ class Watcher:
         self.monitors: list[Monitor] = []
         self.sinks: dict[str, Sink] = {}
         folder = Path(config.options.state) if stored else None
-        with ExitStack() as opened:
+        with ExitStack() as stack:
             for name, options in config.sinks.items():
                 self.sinks[name] = with_place(f"[[sinks]] {name!r}", options.open)
-                opened.callback(self.sinks[name].close)
+                stack.callback(self.sinks[name].close)
             for each in config.monitors:
-                where = f"[[monitors]] {each.options.name!r}"
-                monitor = with_place(where, Monitor, each, self.sinks, folder, clock)
-                opened.callback(monitor.close)
+                place = f"[[monitors]] {each.options.name!r}"
+                monitor = with_place(place, Monitor, each, self.sinks, folder, clock)
+                stack.callback(monitor.close)
                 self.monitors.append(monitor)
-            self._opened = opened.pop_all()
+            self._opened = stack.pop_all()
 
     def close(self) -> None:
         """Close sources, sinks, and states."""
@@ -84,7 +84,7 @@ class Watcher:
 
         Args:
             stop: event that stops the watch.
-            listening: function that is called with the port of the endpoint, or None, when all monitors run.
+            listening: function that is called when all monitors run, with the port of the endpoint or None.
 
         Raises:
             ConfigError: the address of the endpoint cannot be used.
@@ -132,12 +132,12 @@ class Watcher:
                 if backoff.ready:
                     more = monitor.step()
                 else:
-                    monitor.store_silence()
+                    monitor.check_silence()
             except (OSError, DataError, sqlite3.Error) as error:
                 if backoff.fail(str(error)):
                     LOG.warning("%s: %s. Trying again", monitor.name, str(error).rstrip("."))
             except Exception as error:
-                # Whatever arrives, and whatever a source of another package does, the watch goes on.
+                # No record, and no error of a source of another package, may end the watch.
                 backoff.fail(f"{type(error).__name__}: {error}")
                 LOG.exception("%s: unexpected error. Trying again", monitor.name)
             if not more:
@@ -147,5 +147,5 @@ class Watcher:
 def _join(threads: Iterable[threading.Thread]) -> None:
     """Wait for threads to end."""
     for thread in threads:
-        while thread.is_alive():  # without a time limit, Python would handle no signal
+        while thread.is_alive():  # Python handles signals only between calls with a time limit
             thread.join(0.2)

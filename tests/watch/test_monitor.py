@@ -159,8 +159,8 @@ def test_stored_rows_are_bounded(run: Any) -> None:
 
 
 BAD_ROWS = {
-    "late": (lines([1], minutes=[5]), "late", "comes after a later one"),
-    "duplicate": (lines([1], minutes=[29]), "duplicate", "has the time of the one before"),
+    "late": (lines([1], minutes=[5]), "late", "is earlier than the newest row"),
+    "duplicate": (lines([1], minutes=[29]), "duplicate", "has the same time as the newest row"),
     "future": (lines([1], minutes=[5000]), "future", "ahead of the clock"),
     "text in a number": (lines(["high"], 30), "value", "high"),
     "beyond float32": (lines(["1e60"], 30), "value", "beyond"),
@@ -412,7 +412,7 @@ def test_source_that_cannot_be_read_is_silent(run: Any) -> None:
         with pytest.raises(DataError, match="There is no file"):
             monitor.step()
     # While the next attempt is awaited.
-    monitor.store_silence()
+    monitor.check_silence()
     deliver(monitor)
     assert [(each["kind"], each["status"]) for each in messages()] == [("silence", "firing")]
     monitor.close()

@@ -29,7 +29,7 @@ class FakeConnection:
     """A connection whose messages a test delivers, and which records what is acknowledged."""
 
     def __init__(self, source: MqttSource, *messages: Any) -> None:
-        self.source, self.number, self.present, self.problem = source, 1, True, ""
+        self.source, self.number, self.session_present, self.problem = source, 1, True, ""
         self.acknowledged: list[int] = []
         self.client = SimpleNamespace(ack=lambda number, qos: self.acknowledged.append(number))
         source.connection = self  # type: ignore[assignment]
@@ -37,7 +37,7 @@ class FakeConnection:
 
     def deliver(self, *messages: Any) -> None:
         for each in messages:
-            self.source.arrived.put((each, self.number))
+            self.source.arrivals.put((each, self.number))
 
     def require(self) -> None:
         if self.problem:
@@ -109,7 +109,7 @@ def test_closed_connection_leaves_no_socket_open(monkeypatch: pytest.MonkeyPatch
 def test_session_that_the_broker_has_forgotten_is_reported(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
     def open_connection(broker: Any, client_id: str, topic: str, receive: Any) -> Any:
         connection = FakeConnection(source)
-        connection.present = False
+        connection.session_present = False
         return connection
 
     monkeypatch.setattr(mqtt, "Connection", open_connection)
@@ -118,7 +118,7 @@ def test_session_that_the_broker_has_forgotten_is_reported(monkeypatch: pytest.M
     assert not caplog.text
     source.connection = None
     source.read({"batch": "a"})
-    assert "does not know the session 'one' any more" in caplog.text
+    assert "has removed the session 'one'" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_invalid_options_are_refused(options: Any, problem: str) -> None:
 
 def test_topic_of_a_sink_has_no_wildcards() -> None:
     for topic in ("a/+", "#", ""):
-        with pytest.raises(ConfigError, match=r"topic must be a text without \+ and #"):
+        with pytest.raises(ConfigError, match=r"topic must be text without \+ and #"):
             MqttTopic(url="mqtt://host", topic=topic)
 
 

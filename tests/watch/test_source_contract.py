@@ -104,7 +104,7 @@ def mqtt_case() -> Iterator[Case]:
     opened: list[Any] = []
 
     def connect(login: Any, client_id: str = "", topic: str = "", receive: Any = None) -> Any:
-        connection = SimpleNamespace(number=1, present=True, require=lambda: None, close=lambda: None)
+        connection = SimpleNamespace(number=1, session_present=True, require=lambda: None, close=lambda: None)
         connection.client = SimpleNamespace(ack=lambda number, qos: waiting.pop(number))
         connection.deliver = lambda number: (
             receive and receive((SimpleNamespace(mid=number, payload=waiting[number], qos=1, topic=topic), 1))
