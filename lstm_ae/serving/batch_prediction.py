@@ -1,4 +1,4 @@
-"""Predict a whole table."""
+"""Write the predictions of an exported model for a whole table."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -70,15 +70,18 @@ def predict_file(
         raise ConfigError(f"--out {str(out)!r} already exists. Pass another file.", code=Code.OUTPUT_EXISTS)
     signature = model.signature
     if (HORIZON in signature.inputs) != (horizon is not None):
-        raise ConfigError("--horizon is for a signature with this input, and needed for it", code=Code.PREDICTION_INPUT)
-    wanted = [name for name in signature.inputs if name != HORIZON]
-    if len(wanted) != 1 or signature.inputs[wanted[0]].dtype.kind != "f":
         raise ConfigError(
-            "A table provides one input of floats, but the signature has "
-            f"{', '.join(f'{name} ({signature.inputs[name].dtype})' for name in wanted)}. Send it requests",
+            "--horizon is for signatures with the input horizon, which require it. Add or remove it",
             code=Code.PREDICTION_INPUT,
         )
-    (name,) = wanted
+    names = [name for name in signature.inputs if name != HORIZON]
+    if len(names) != 1 or signature.inputs[names[0]].dtype.kind != "f":
+        raise ConfigError(
+            "A table provides one input of floats, but the signature has "
+            f"{', '.join(f'{name} ({signature.inputs[name].dtype})' for name in names)}. Send requests instead",
+            code=Code.PREDICTION_INPUT,
+        )
+    (name,) = names
     shape = signature.inputs[name].shape or (None, None)
     per_row = [output for output in signature.outputs if _is_per_row(signature, output, shape)]
     panel, results = _read_table(path, model), list[_Results]()
@@ -95,7 +98,9 @@ def predict_file(
                 raise invalid_argument("The signature does not return one row per sample. Choose another --signature.")
             results.append(_label(outputs, per_row, rows, panel))
             if results[-1].columns.keys() != results[0].columns.keys():
-                raise invalid_argument("An output has another size than for earlier samples. Predict them apart.")
+                raise invalid_argument(
+                    "An output has a different size than for earlier samples. Predict these rows separately."
+                )
         except (Refusal, DataError, FloatingPointError) as error:
             place = f"{panel.where(int(rows[0, 0]))} to {panel.lines[rows[-1, -1]]}"
             code = error.code if isinstance(error, DataError) else Code.PREDICTION_INPUT
@@ -106,8 +111,8 @@ def predict_file(
     }
     if per_row:
         # A row of several windows has the results of the first one.
-        known, first = np.unique(np.concatenate([result.rows for result in results]), return_index=True)
-        order = first[np.argsort(panel.lines[known], kind="stable")]
+        index, first = np.unique(np.concatenate([result.rows for result in results]), return_index=True)
+        order = first[np.argsort(panel.lines[index], kind="stable")]
         table = {head: np.asarray(values)[order] for head, values in table.items()}
     write_table(out, table)
     return len(next(iter(table.values())))
@@ -174,31 +179,31 @@ def _is_per_row(signature: Signature, output: str, read: Sequence[int | None]) -
 
 def _label(outputs: Tensors, per_row: Sequence[str], rows: Int64Array, panel: Panel) -> _Results:
     """Return the outputs of a call with the series, times, and steps that they belong to."""
-    ahead = [] if per_row else [name for name, array in outputs.items() if name == FUTURE and array.ndim > 1]
-    long = per_row or ahead
-    length = outputs[long[0]].shape[1] if long else 1
+    forecasts = [] if per_row else [name for name, array in outputs.items() if name == FUTURE and array.ndim > 1]
+    stepwise = per_row or forecasts
+    length = outputs[stepwise[0]].shape[1] if stepwise else 1
     ends = rows[:, -1]
-    known = rows.ravel() if per_row else ends.repeat(length)
-    columns: TableColumns = dict(split_id_columns(panel.layout.ids, [panel.ids[one] for one in panel.series[known]]))
+    index = rows.ravel() if per_row else ends.repeat(length)
+    columns: TableColumns = dict(split_id_columns(panel.layout.ids, [panel.ids[one] for one in panel.series[index]]))
     time = panel.layout.time
-    columns[time or panel.place] = panel.lines[known] if time is None else format_times(panel.times[known], panel.zone)
-    if ahead:
+    columns[time or panel.place] = panel.lines[index] if time is None else format_times(panel.times[index], panel.zone)
+    if forecasts:
         columns["step"] = np.tile(np.arange(1, length + 1), len(rows))
-    if ahead and time is not None:
+    if forecasts and time is not None:
         columns["origin"] = columns[time]
         times = future_times(panel, panel.series[ends], panel.times[ends], common_step(panel), length)
         columns[time] = format_times(times.ravel(), panel.zone)
     for name, array in outputs.items():
-        cells = (array if name in long else array[:, None].repeat(length, axis=1)).reshape(len(known), -1)
+        cells = (array if name in stepwise else array[:, None].repeat(length, axis=1)).reshape(len(index), -1)
         count = cells.shape[1]
         ends_of_names = (
-            panel.layout.values if name in long and count == len(panel.layout.values) else range(1, count + 1)
+            panel.layout.values if name in stepwise and count == len(panel.layout.values) else range(1, count + 1)
         )
-        heads = [name] if count == 1 else [f"{name}_{end}" for end in ends_of_names]
-        if taken := columns.keys() & set(heads):
+        headings = [name] if count == 1 else [f"{name}_{end}" for end in ends_of_names]
+        if duplicates := columns.keys() & set(headings):
             raise ConfigError(
-                f"The table has a column {next(iter(taken))!r}, which is the name of an output. Rename it",
+                f"The table has a column {next(iter(duplicates))!r}, which is the name of an output. Rename it",
                 code=Code.TABLE_HEADER,
             )
-        columns |= {head: cells[:, place] for place, head in enumerate(heads)}
-    return _Results(columns, known)
+        columns |= {head: cells[:, place] for place, head in enumerate(headings)}
+    return _Results(columns, index)

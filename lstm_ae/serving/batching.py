@@ -51,14 +51,14 @@ class _ModelQueue:
 
     Attributes:
         ready: The keys of the lanes whose requests need not wait for others.
-        waiting: The number of waiting samples.
-        free: The number of idle threads.
+        waiting_rows: The number of waiting samples.
+        idle_threads: The number of idle threads.
     """
 
     def __init__(self, threads: int) -> None:
         self.lanes: dict[Hashable, _Lane] = {}
         self.ready: deque[Hashable] = deque()
-        self.waiting, self.free = 0, threads
+        self.waiting_rows, self.idle_threads = 0, threads
         self.pool = ThreadPoolExecutor(threads, thread_name_prefix="model")
 
     def remove(self, key: Hashable) -> None:
@@ -101,7 +101,7 @@ class Batcher:
         if queue is None:
             queue = self._queues[owner] = _ModelQueue(self.config.num_batch_threads)
         size = self.config.max_batch_size
-        if queue.waiting >= self.config.max_enqueued_batches * size:
+        if queue.waiting_rows >= self.config.max_enqueued_batches * size:
             raise Refusal(StatusCode.UNAVAILABLE, "The request queue is full. Try again later.")
         if rows <= size:
             return await self._run_part(queue, key if rows else (key, object()), run, inputs, rows or size, deadline)
@@ -123,7 +123,7 @@ class Batcher:
     ) -> Tensors:
         request, lane = _Request(inputs, rows), queue.lanes.setdefault(key, _Lane(run))
         lane.requests.append(request)
-        queue.waiting += rows
+        queue.waiting_rows += rows
         seconds = self.config.batch_timeout_micros / 1e6
         if not seconds or lane.rows >= self.config.max_batch_size:
             self._make_ready(queue, key)
@@ -137,7 +137,7 @@ class Batcher:
         finally:
             if request in lane.requests:
                 lane.requests.remove(request)
-                queue.waiting -= rows
+                queue.waiting_rows -= rows
                 # While calls hang, no thread removes the lane.
                 if not lane.requests:
                     queue.remove(key)
@@ -149,12 +149,12 @@ class Batcher:
 
     def _dispatch(self, queue: _ModelQueue) -> None:
         """Start calls while there are idle threads; the lanes take turns."""
-        while queue.free and queue.ready:
+        while queue.idle_threads and queue.ready:
             key = queue.ready.popleft()
             lane = queue.lanes[key]
             if batch := self._next_batch(lane):
-                queue.free -= 1
-                queue.waiting -= sum(request.rows for request in batch)
+                queue.idle_threads -= 1
+                queue.waiting_rows -= sum(request.rows for request in batch)
                 work = functools.partial(_run_batch, lane.run, [request.inputs for request in batch])
                 call = asyncio.get_running_loop().run_in_executor(queue.pool, work)
                 call.add_done_callback(functools.partial(self._answer, queue, batch))
@@ -175,7 +175,7 @@ class Batcher:
     def _answer(
         self, queue: _ModelQueue, batch: list[_Request], done: "asyncio.Future[list[Tensors | Exception]]"
     ) -> None:
-        queue.free += 1
+        queue.idle_threads += 1
         for request, answer in zip(batch, done.result(), strict=True):
             if request.answer.done():
                 continue
@@ -199,8 +199,8 @@ def _run_batch(run: Run, requests: list[Tensors]) -> list[Tensors | Exception]:
 def _run_together(run: Run, requests: list[Tensors]) -> list[Tensors]:
     if len(requests) == 1:
         return [run(requests[0])]
-    whole = concatenate_tensors(requests)
-    outputs = require_row_outputs(run(whole), count_rows(whole))
+    batch = concatenate_tensors(requests)
+    outputs = require_row_outputs(run(batch), count_rows(batch))
     ends = np.cumsum([count_rows(request) for request in requests])
     return [
         take_rows(outputs, slice(end - count_rows(request), end)) for end, request in zip(ends, requests, strict=True)

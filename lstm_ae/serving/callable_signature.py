@@ -53,18 +53,18 @@ def open_signature(folder: Path, signature: str, *, trust: bool = False) -> Call
     versions = {0: folder} if (folder / GRAPH_FILE).is_file() else find_versions(folder)
     if not versions:
         raise DataError(
-            f"{str(folder)!r} is no exported model. Pass the folder of a model's versions, or of a version",
+            f"{str(folder)!r} is not an exported model. Pass the folder of a model's versions, or of a version",
             code=Code.MODEL_NOT_FOUND,
         )
     directory = versions[max(versions)].absolute()
-    with open_version(directory, trust=trust) as checked:
-        servable = Servable(directory.parent.name, max(versions), directory, checked)
+    with open_version(directory, trust=trust) as checked_folder:
+        servable = Servable(directory.parent.name, max(versions), directory, checked_folder)
     chosen = _choose_signature(servable.definitions, signature)
     manifest = read_manifest(directory)
 
     def names(key: str) -> tuple[str, ...]:
-        listed = manifest.get(key)
-        return tuple(map(str, listed)) if isinstance(listed, list) else ()
+        columns = manifest.get(key)
+        return tuple(map(str, columns)) if isinstance(columns, list) else ()
 
     return CallableSignature(
         f"{directory.parent.name}/{directory.name}",
@@ -78,11 +78,11 @@ def open_signature(folder: Path, signature: str, *, trust: bool = False) -> Call
 
 def _choose_signature(definitions: Mapping[str, SignatureDef], name: str) -> Signature:
     """Return a signature by name; other signatures need not be readable."""
-    known = callable_signatures(definitions)
-    if name not in known:
-        raise ConfigError(f"--signature must be one of {', '.join(known)}. Received: {name!r}")
+    definitions = callable_signatures(definitions)
+    if name not in definitions:
+        raise ConfigError(f"--signature must be one of {', '.join(definitions)}. Received: {name!r}")
     try:
-        chosen = parse_signature(name, known[name])
+        chosen = parse_signature(name, definitions[name])
     except (TypeError, ValueError) as error:
         raise ConfigError(
             f"The signature cannot be called ({error}). Choose another one with --signature.", code=Code.MODEL_UNUSABLE

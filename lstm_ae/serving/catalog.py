@@ -37,7 +37,7 @@ class VersionState(enum.IntEnum):
 
 
 class VersionStatus(NamedTuple):
-    """The state of a version, with the error message if its loading failed."""
+    """The state of a version, with an error message after a failed load."""
 
     version: int
     state: VersionState
@@ -48,21 +48,21 @@ class _ModelEntry:
     """The state of a model.
 
     Attributes:
-        needed: Whether the server is ready only when this model is.
+        is_needed: Whether the server is ready only when this model is.
         serving: The versions in memory.
         statuses: The status of each current or former version.
-        failed: The time at which loading a version failed.
-        updating: Whether an update of the model runs.
+        failed: The time of the last failed load by version.
+        is_updating: Whether an update of the model runs.
     """
 
     def __init__(self, needed: bool) -> None:
-        self.needed, self.updating = needed, False
+        self.is_needed, self.is_updating = needed, False
         self.serving: dict[int, Servable] = {}
         self.statuses: dict[int, VersionStatus] = {}
         self.failed: dict[int, float] = {}
 
-    def coming(self, version: int | None) -> bool:
-        """Return whether a version, or any version for None, may still be loaded."""
+    def is_coming(self, version: int | None) -> bool:
+        """Return whether a version, or any version for None, is waiting or loading."""
         return any(
             status.state in (VersionState.START, VersionState.LOADING)
             for number, status in self.statuses.items()
@@ -101,13 +101,13 @@ class ModelCatalog:
             Refusal: If there is no such version, or it is still loading.
         """
         entry = self._entries.get(name)
-        which = f"Latest({name})" if version is None else f"Specific({name}, {version})"
+        request = f"Latest({name})" if version is None else f"Specific({name}, {version})"
         number = max(entry.serving, default=None) if entry and version is None else version
         if entry and number in entry.serving:
             return entry.serving[number]
-        if not self._scanned or (entry and entry.coming(version)):
-            raise _loading_refusal(which)
-        raise Refusal(StatusCode.NOT_FOUND, f"Servable not found for request: {which}")
+        if not self._scanned or (entry and entry.is_coming(version)):
+            raise _loading_refusal(request)
+        raise Refusal(StatusCode.NOT_FOUND, f"Servable not found for request: {request}")
 
     def statuses(self, name: str, version: int | None = None) -> list[VersionStatus]:
         """Return the statuses of a model's versions, or of the requested one, in descending order.
@@ -115,14 +115,14 @@ class ModelCatalog:
         Raises:
             Refusal: If there is no such model or version, or the folder has not been read.
         """
-        known = self._entries[name].statuses if name in self._entries else {}
-        if not known:
+        statuses = self._entries[name].statuses if name in self._entries else {}
+        if not statuses:
             if not self._scanned:
                 raise _loading_refusal(f"Latest({name})")
             raise Refusal(StatusCode.NOT_FOUND, f"Could not find any versions of model {name}")
-        if version is not None and version not in known:
+        if version is not None and version not in statuses:
             raise Refusal(StatusCode.NOT_FOUND, f"Could not find version {version} of model {name}")
-        return [known[number] for number in sorted(known, reverse=True) if version in (None, number)]
+        return [statuses[number] for number in sorted(statuses, reverse=True) if version in (None, number)]
 
     def names(self) -> list[str]:
         """Return the names of the models with a version in memory, sorted."""
@@ -138,11 +138,11 @@ class ModelCatalog:
         A model that is added later and cannot be loaded only has an error in its status, since all others remain
         available.
         """
-        return any(entry.needed for entry in self._entries.values()) and not self.missing()
+        return any(entry.is_needed for entry in self._entries.values()) and not self.missing()
 
     def missing(self) -> list[str]:
         """Return the names of the models that keep the server from being ready."""
-        return sorted(name for name, entry in self._entries.items() if entry.needed and not entry.serving)
+        return sorted(name for name, entry in self._entries.items() if entry.is_needed and not entry.serving)
 
     async def scan(self) -> None:
         """Read the folders and start loading new versions without waiting for them."""
@@ -158,13 +158,13 @@ class ModelCatalog:
                 continue
             entry = self._entries.setdefault(name, _ModelEntry(needed=not self._scanned))
             self._log_once(name, "" if versions else "no version to serve")
-            if not entry.updating:
-                entry.updating = True
+            if not entry.is_updating:
+                entry.is_updating = True
                 for version in versions.keys() - entry.serving.keys() - entry.failed.keys():
                     entry.statuses[version] = VersionStatus(version, VersionState.START)
                 update = asyncio.create_task(self._update(entry, name, versions))
                 self._updates.add(update)
-                update.add_done_callback(partial(self._updated, entry))
+                update.add_done_callback(partial(self._finish_update, entry))
         self._scanned = True
 
     async def refresh(self) -> None:
@@ -179,14 +179,14 @@ class ModelCatalog:
         self._loader.shutdown(wait=False, cancel_futures=True)
 
     async def _update(self, entry: _ModelEntry, name: str, versions: Mapping[int, Path]) -> None:
-        new = sorted(versions.keys() - entry.serving.keys())
-        ends = await asyncio.gather(*(self._load_version(entry, name, each, versions[each]) for each in new))
+        numbers = sorted(versions.keys() - entry.serving.keys())
+        outcomes = await asyncio.gather(*(self._load_version(entry, name, each, versions[each]) for each in numbers))
         # Old versions remain until all new ones have been loaded.
-        if all(ends) and self._entries.get(name) is entry:
+        if all(outcomes) and self._entries.get(name) is entry:
             self._unload(name, entry.serving.keys() - versions.keys())
 
-    def _updated(self, entry: _ModelEntry, update: "asyncio.Task[None]") -> None:
-        entry.updating = False
+    def _finish_update(self, entry: _ModelEntry, update: "asyncio.Task[None]") -> None:
+        entry.is_updating = False
         self._updates.discard(update)
         if not update.cancelled() and (error := update.exception()):
             LOG.error("update of a model failed", exc_info=error)
@@ -201,19 +201,19 @@ class ModelCatalog:
         fields = {"model": name, "version": version}
         if time.monotonic() - entry.failed.get(version, -math.inf) < self._retry:
             return False
-        began = time.monotonic()
+        start = time.monotonic()
         try:
             servable = await self._run_load(entry, name, version, directory)
         except Exception as error:
-            first = (str(error).strip() or type(error).__name__).splitlines()[0][:500]
-            entry.statuses[version] = VersionStatus(version, VersionState.END, first)
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:500]
+            entry.statuses[version] = VersionStatus(version, VersionState.END, reason)
             entry.failed[version] = time.monotonic()
-            LOG.error("version cannot be loaded", extra=fields | {"reason": first})
+            LOG.error("version cannot be loaded", extra=fields | {"reason": reason})
             return False
         entry.failed.pop(version, None)
-        entry.serving[version], entry.needed = servable, True
+        entry.serving[version], entry.is_needed = servable, True
         entry.statuses[version] = VersionStatus(version, VersionState.AVAILABLE)
-        LOG.info("version loaded", extra=fields | {"seconds": round(time.monotonic() - began, 3)})
+        LOG.info("version loaded", extra=fields | {"seconds": round(time.monotonic() - start, 3)})
         return True
 
     async def _run_load(self, entry: _ModelEntry, name: str, version: int, directory: Path) -> Servable:
@@ -232,7 +232,7 @@ class ModelCatalog:
             LOG.info("version unloaded", extra={"model": name, "version": version})
 
 
-def _loading_refusal(which: str) -> Refusal:
+def _loading_refusal(request: str) -> Refusal:
     return Refusal(
-        StatusCode.UNAVAILABLE, f"Servable not yet available for request: {which}. It is LOADING. Try again later."
+        StatusCode.UNAVAILABLE, f"Servable not yet available for request: {request}. It is LOADING. Try again later."
     )

@@ -30,16 +30,16 @@ def connection_limit(requests: int) -> int:
 
     The limit of open files of this process is raised as needed and as far as the system allows.
     """
-    wanted = max(MIN_CONNECTIONS, CONNECTIONS_PER_REQUEST * requests)
+    connections = max(MIN_CONNECTIONS, CONNECTIONS_PER_REQUEST * requests)
     try:
         import resource
     except ModuleNotFoundError:  # Windows has no such limit.
-        return wanted
+        return connections
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    need = 2 * wanted + OTHER_FILES
-    if soft < need:
-        soft = need if hard == resource.RLIM_INFINITY else min(need, hard)
+    files = 2 * connections + OTHER_FILES
+    if soft < files:
+        soft = files if hard == resource.RLIM_INFINITY else min(files, hard)
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(1, min(wanted, (soft - OTHER_FILES) // 2))
+    return max(1, min(connections, (soft - OTHER_FILES) // 2))

@@ -52,7 +52,7 @@ def make_grpc_server(handler: RequestHandler, connections: int) -> grpc.aio.Serv
             # Otherwise a second server on the same port would receive half of the requests.
             ("grpc.so_reuseport", 0),
             ("grpc.max_allowed_incoming_connections", connections),
-            ("grpc.max_concurrent_streams", handler.limiter.places),
+            ("grpc.max_concurrent_streams", handler.limiter.slots),
             ("grpc.max_connection_idle_ms", 1000 * IDLE_SECONDS),
             ("grpc.server_handshake_timeout_ms", round(1000 * handler.config.header_timeout)),
         ],
@@ -65,9 +65,10 @@ def make_grpc_server(handler: RequestHandler, connections: int) -> grpc.aio.Serv
 
 
 def _keep_record(record: logging.LogRecord) -> bool:
-    """Return False for a response that could not be sent.
+    """Return whether to log a record.
 
-    gRPC logs it as an error where the client's deadline passes at the same moment as the server's.
+    gRPC logs a response that could not be sent as an error, which happens when the deadlines of the client and the
+    server pass at the same moment.
     """
     error = record.exc_info[1] if record.exc_info else None
     return not isinstance(error, grpc.aio.InternalError)
@@ -104,14 +105,14 @@ class _RequestInterceptor(grpc.aio.ServerInterceptor):
 
         async def call(requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> Message:
             now, client = asyncio.get_running_loop().time(), client_key(context.peer())
-            left = context.time_remaining()
+            remaining = context.time_remaining()
             config = self._handler.config
-            deadline = now + (config.timeout if left is None else min(left, config.timeout))
+            deadline = now + (config.timeout if remaining is None else min(remaining, config.timeout))
             try:
-                async with limiter.enter(client, deadline) as place:
-                    begun = asyncio.get_running_loop().time()
-                    end = min(deadline, begun + config.header_timeout)
-                    content = await place.receive(_first_message(requests), end)
+                async with limiter.enter(client, deadline) as slot:
+                    start = asyncio.get_running_loop().time()
+                    end = min(deadline, start + config.header_timeout)
+                    content = await slot.receive(_first_message(requests), end)
                     request = _parse_request(kind, content)
                     return await method.unary_unary(request, context)
             except Refusal as refusal:
@@ -143,7 +144,7 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     async def Predict(  # noqa: N802
         self, request: predict_pb2.PredictRequest, context: grpc.aio.ServicerContext
     ) -> predict_pb2.PredictResponse:
-        return await self.handler.counted("grpc", request.model_spec.name, self._predict(request, context))
+        return await self.handler.record("grpc", request.model_spec.name, self._predict(request, context))
 
     async def _predict(
         self, request: predict_pb2.PredictRequest, context: grpc.aio.ServicerContext
@@ -155,44 +156,44 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             check_names(signature, request.inputs)
         protos = {**servable.definitions[signature.name].defaults, **request.inputs}
         check_names(signature, protos)
-        sent = {name: read_tensor_header(name, proto) for name, proto in protos.items()}
+        headers = {name: read_tensor_header(name, proto) for name, proto in protos.items()}
         # The limits are checked before any array is allocated.
-        self.handler.check(signature, sent)
-        inputs = await call_in_thread(count_bytes(sent), to_arrays, protos, self.handler.config.max_body)
-        for place, name in enumerate(request.output_filter):
+        self.handler.check(signature, headers)
+        inputs = await call_in_thread(count_bytes(headers), to_arrays, protos, self.handler.config.max_body)
+        for index, name in enumerate(request.output_filter):
             if name not in signature.outputs:
                 raise invalid_argument(
                     f"output tensor alias not found in signature: {name} Outputs expected to be in the set "
                     f"{{{','.join(sorted(signature.outputs))}}}."
                 )
-            if name in request.output_filter[:place]:
+            if name in request.output_filter[:index]:
                 raise invalid_argument(f"duplicate output tensor alias: {name}")
         outputs = await self.handler.predict(servable, signature, inputs, context.time_remaining())
-        answer = predict_pb2.PredictResponse()
-        answer.model_spec.name, answer.model_spec.signature_name = servable.name, signature.name
-        answer.model_spec.version.value = servable.version
+        response = predict_pb2.PredictResponse()
+        response.model_spec.name, response.model_spec.signature_name = servable.name, signature.name
+        response.model_spec.version.value = servable.version
         for name in request.output_filter or outputs:
-            made = await call_in_thread(outputs[name].nbytes, array_to_proto, outputs[name])
-            answer.outputs[name].CopyFrom(made)
-        return answer
+            proto = await call_in_thread(outputs[name].nbytes, array_to_proto, outputs[name])
+            response.outputs[name].CopyFrom(proto)
+        return response
 
     async def GetModelMetadata(  # noqa: N802
         self, request: get_model_metadata_pb2.GetModelMetadataRequest, context: grpc.aio.ServicerContext
     ) -> get_model_metadata_pb2.GetModelMetadataResponse:
         if not request.metadata_field:
             raise invalid_argument("GetModelMetadataRequest must specify at least one metadata_field")
-        for wanted in request.metadata_field:
-            if wanted != "signature_def":
-                raise invalid_argument(f"Metadata field {wanted} is not supported")
+        for field in request.metadata_field:
+            if field != "signature_def":
+                raise invalid_argument(f"Metadata field {field} is not supported")
         servable = _find_servable(self.handler, request.model_spec)
-        answer = get_model_metadata_pb2.GetModelMetadataResponse()
-        answer.model_spec.name = servable.name
-        answer.model_spec.version.value = servable.version
+        response = get_model_metadata_pb2.GetModelMetadataResponse()
+        response.model_spec.name = servable.name
+        response.model_spec.version.value = servable.version
         signatures = get_model_metadata_pb2.SignatureDefMap()
         for name, definition in servable.definitions.items():
             signatures.signature_def[name].CopyFrom(definition)
-        answer.metadata["signature_def"].Pack(signatures)
-        return answer
+        response.metadata["signature_def"].Pack(signatures)
+        return response
 
 
 class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
@@ -202,12 +203,12 @@ class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
     async def GetModelStatus(  # noqa: N802
         self, request: get_model_status_pb2.GetModelStatusRequest, context: grpc.aio.ServicerContext
     ) -> get_model_status_pb2.GetModelStatusResponse:
-        answer = get_model_status_pb2.GetModelStatusResponse()
+        response = get_model_status_pb2.GetModelStatusResponse()
         for status in self.handler.catalog.statuses(*_parse_model_spec(request.model_spec)):
-            row = answer.model_version_status.add(version=status.version, state=status.state)
+            row = response.model_version_status.add(version=status.version, state=status.state)
             row.status.error_code = StatusCode.UNKNOWN.value[0] if status.error else 0
             row.status.error_message = status.error
-        return answer
+        return response
 
 
 class _HealthService(health_pb2_grpc.HealthServicer):
@@ -231,14 +232,14 @@ def _parse_model_spec(spec: ModelSpec) -> tuple[str, int | None]:
     """Return the name and the version in a model spec."""
     if not spec.name:
         raise invalid_argument("Missing ModelSpec" if not spec.ByteSize() else "ModelSpec has no name specified.")
-    chosen = spec.WhichOneof("version_choice")
-    if chosen == "version_label":
+    choice = spec.WhichOneof("version_choice")
+    if choice == "version_label":
         raise unknown_label(spec.version_label)
-    if chosen == "version" and spec.version.value < 0:
+    if choice == "version" and spec.version.value < 0:
         raise Refusal(
             StatusCode.NOT_FOUND, f"Servable not found for request: Specific({spec.name}, {spec.version.value})"
         )
-    return spec.name, spec.version.value if chosen == "version" else None
+    return spec.name, spec.version.value if choice == "version" else None
 
 
 def _find_servable(handler: RequestHandler, spec: ModelSpec) -> Servable:

@@ -105,8 +105,8 @@ def parse_host(authority: str | None, headers: Iterable[tuple[str, str]]) -> str
         authority: The authority of the request's target if that is a whole URL. The Host header is ignored then.
         headers: Pairs of name and value. granian omits values that are not ASCII.
     """
-    given = [value for name, value in headers if name.lower() == "host"] if authority is None else [authority]
-    host = _HOST_PATTERN.fullmatch(given[0].strip()) if len(given) == 1 else None
+    names = [value for name, value in headers if name.lower() == "host"] if authority is None else [authority]
+    host = _HOST_PATTERN.fullmatch(names[0].strip()) if len(names) == 1 else None
     return (host[1] or host[2]).lower() if host else None
 
 
@@ -141,11 +141,11 @@ class _RsgiApplication:
         except Exception:
             LOG.exception("request failed", extra={"path": scope.path[:200]})
             response = RestResponse(500, b'{"error": "Internal error. See the log of the server."}')
-        sent = [("content-type", response.kind), *response.headers]
+        fields = [("content-type", response.kind), *response.headers]
         if scope.method == "HEAD":
-            protocol.response_empty(response.status, [*sent, ("content-length", str(len(response.content)))])
+            protocol.response_empty(response.status, [*fields, ("content-length", str(len(response.content)))])
         else:
-            protocol.response_bytes(response.status, sent, response.content)
+            protocol.response_bytes(response.status, fields, response.content)
 
     def _refuse_host(self, scope: "Scope") -> RestResponse | None:
         """Return the refusal of a request without an allowed host name; None if the name is allowed."""
@@ -168,13 +168,13 @@ class _RequestBody:
 
     def __init__(self, headers: Mapping[str, str], protocol: "RSGIHTTPProtocol", limit: int) -> None:
         self._protocol, self._limit = protocol, limit
-        declared = headers.get("content-length", "")
+        length = headers.get("content-length", "")
         # hyper has already refused lengths that are not numbers.
-        self._length = int(declared) if declared.isdecimal() else None
+        self._length = int(length) if length.isdecimal() else None
         # A client with an Expect header sends no body until it is asked to.
-        self._waits = "expect" in headers
+        self._expects_continue = "expect" in headers
         self._ended = self._length in (None, 0) and "transfer-encoding" not in headers
-        self._coming: AsyncIterator[bytes] | None = None
+        self._chunks: AsyncIterator[bytes] | None = None
 
     async def read(self) -> bytes:
         """Return the whole body.
@@ -184,23 +184,23 @@ class _RequestBody:
         """
         if self._length is not None and self._length > self._limit:
             raise body_too_large(self._limit)
-        parts, size, ends = [], 0, 0
-        while (part := await self._next()) is not None:
-            parts.append(part)
-            size += len(part)
-            ends += not part
+        chunks, size, ends = [], 0, 0
+        while (chunk := await self._next()) is not None:
+            chunks.append(chunk)
+            size += len(chunk)
+            ends += not chunk
             if size > self._limit:
                 raise body_too_large(self._limit)
         # granian has no error for a connection that ends early or an invalid chunk: it yields an empty part instead,
         # and another one at the end. A body with trailers looks the same and is refused as well.
         if ends > 1 or self._length not in (None, size):
             raise invalid_argument("The body is incomplete, or its chunks are damaged. Send the request again.")
-        return b"".join(parts)
+        return b"".join(chunks)
 
     @property
     def unread(self) -> bool:
         """Return whether the client may still be sending the body."""
-        return not self._ended and (self._coming is not None or not self._waits)
+        return not self._ended and (self._chunks is not None or not self._expects_continue)
 
     async def discard(self) -> None:
         """Discard the unread body, up to the limit, for a short time.
@@ -211,20 +211,20 @@ class _RequestBody:
         size = 0
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DISCARD_SECONDS):
-                while size < self._limit and (part := await self._next()) is not None:
-                    size += len(part)
+                while size < self._limit and (chunk := await self._next()) is not None:
+                    size += len(chunk)
 
     async def _next(self) -> bytes | None:
         """Return the next part of the body; None at its end."""
         if self._ended:
             return None
-        if self._coming is None:
+        if self._chunks is None:
             # The protocol can be iterated only once.
-            self._coming = aiter(self._protocol)
+            self._chunks = aiter(self._protocol)
         # The default argument of anext would crash the process in Python 3.11 with granian's iterator.
         try:
-            part: bytes = await anext(self._coming)
+            chunk: bytes = await anext(self._chunks)
         except StopAsyncIteration:
             self._ended = True
             return None
-        return part
+        return chunk

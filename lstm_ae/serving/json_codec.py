@@ -55,12 +55,12 @@ def read_predict_request(body: bytes, signatures: Mapping[str, Mapping[str, Dtyp
         raise invalid_argument(f'Serving signature name: "{signature or DEFAULT_SIGNATURE}" not found in signature def')
     if not dtypes:
         raise invalid_argument(f"Failed to get input map for signature: {signature or 'DEFAULT'}")
-    has = [key for key in ("inputs", "instances") if key in content]
-    if len(has) == 2:
+    keys = [key for key in ("inputs", "instances") if key in content]
+    if len(keys) == 2:
         raise invalid_argument("Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist")
-    if not has:
+    if not keys:
         raise invalid_argument("Missing 'inputs' or 'instances' key")
-    rows = has == ["instances"]
+    rows = keys == ["instances"]
     inputs = (
         _tensors_from_rows(content["instances"], dtypes) if rows else _tensors_from_columns(content["inputs"], dtypes)
     )
@@ -91,8 +91,8 @@ def _tensors_from_rows(instances: object, dtypes: Mapping[str, Dtype]) -> dict[s
         )
     for item, value in enumerate(instances):
         if _is_object(value) != named:
-            which = "object but got list" if named else "value/list but got object"
-            raise invalid_argument(f"Expecting {which} at item {item} of input list")
+            kinds = "object but got list" if named else "value/list but got object"
+            raise invalid_argument(f"Expecting {kinds} at item {item} of input list")
         if named and value.keys() != dtypes.keys():
             if unknown := [name[:100] for name in value if name not in dtypes]:
                 raise invalid_argument(
@@ -143,8 +143,8 @@ def _raise_irregular_instance(name: str | None, instances: list[Any], dtype: Dty
                 raise invalid_argument(f"Expecting shape {list_shape(first)} but got: {list_shape(shape)}")
         except Refusal as refusal:
             key = "" if name is None else f" key: {name}"
-            where = f"Failed to process element: {item}{key} of 'instances' list."
-            raise invalid_argument(f"{where} Error: INVALID_ARGUMENT: {refusal.message}") from None
+            place = f"Failed to process element: {item}{key} of 'instances' list."
+            raise invalid_argument(f"{place} Error: INVALID_ARGUMENT: {refusal.message}") from None
     raise AssertionError("every instance fits alone, and so do all")
 
 

@@ -1,6 +1,6 @@
 """Limits for the number of requests in progress, in total and per client.
 
-A request has a slot from before its body arrives until it is answered. Further requests wait, and during that time
+A request has a slot from before its body arrives until it is answered. Further requests wait. While requests wait,
 requests with slow bodies lose their slots. Health, readiness, and metrics do not use these slots.
 """
 
@@ -22,13 +22,13 @@ class RequestSlot:
     """A request in progress.
 
     Attributes:
-        coming: The time limit of its body while the body arrives; None otherwise.
+        body_timeout: The time limit of the body while it arrives; None otherwise.
         evicted: Whether it has lost its slot to another request.
     """
 
     def __init__(self, client: str) -> None:
         self.client, self.since = client, 0.0
-        self.coming: asyncio.Timeout | None = None
+        self.body_timeout: asyncio.Timeout | None = None
         self.evicted = False
 
     async def receive(self, message: Awaitable[T], deadline: float) -> T:
@@ -43,7 +43,7 @@ class RequestSlot:
         """
         self.since = asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout_at(deadline) as self.coming:
+            async with asyncio.timeout_at(deadline) as self.body_timeout:
                 return await message
         except TimeoutError:
             reason = (
@@ -53,26 +53,26 @@ class RequestSlot:
             )
             raise Refusal(StatusCode.DEADLINE_EXCEEDED, f"{reason}. Send it again.", http=408) from None
         finally:
-            self.coming = None
+            self.body_timeout = None
 
     def evict(self) -> None:
         """Stop waiting for the body."""
         # An expired time limit cannot be rescheduled; the request is refused anyway.
-        if self.coming is not None and not self.coming.expired():
+        if self.body_timeout is not None and not self.body_timeout.expired():
             self.evicted = True
-            self.coming.reschedule(asyncio.get_running_loop().time())
+            self.body_timeout.reschedule(asyncio.get_running_loop().time())
 
 
 class RequestLimiter:
     """A limiter of the number of requests in progress, of which a client may have three quarters.
 
     Args:
-        places: The number of slots.
+        slots: The number of slots.
         slow: Seconds that a body or message may take while others wait for its slot.
     """
 
-    def __init__(self, places: int, slow: float = 1.0) -> None:
-        self.places, self.per_client, self._slow = places, max(1, places * 3 // 4), slow
+    def __init__(self, slots: int, slow: float = 1.0) -> None:
+        self.slots, self.per_client, self._slow = slots, max(1, slots * 3 // 4), slow
         self._occupied: set[RequestSlot] = set()
         self._counts: Counter[str] = Counter()
         self._queue: deque[tuple[RequestSlot, asyncio.Future[None]]] = deque()
@@ -89,29 +89,29 @@ class RequestLimiter:
         Raises:
             Refusal: If too many requests are waiting, or the deadline has passed.
         """
-        place = RequestSlot(client)
+        slot = RequestSlot(client)
         if self._has_room(client):
-            self._occupy(place)
+            self._occupy(slot)
         else:
-            await self._wait(place, deadline)
+            await self._wait(slot, deadline)
         try:
-            yield place
+            yield slot
         finally:
-            self._release(place)
+            self._release(slot)
 
     def _has_room(self, client: str) -> bool:
-        return len(self._occupied) < self.places and self._counts[client] < self.per_client
+        return len(self._occupied) < self.slots and self._counts[client] < self.per_client
 
-    def _occupy(self, place: RequestSlot) -> None:
-        self._occupied.add(place)
-        self._counts[place.client] += 1
+    def _occupy(self, slot: RequestSlot) -> None:
+        self._occupied.add(slot)
+        self._counts[slot.client] += 1
 
-    async def _wait(self, place: RequestSlot, deadline: float) -> None:
-        own = sum(other.client == place.client for other, _ in self._queue)
-        if len(self._queue) >= WAITING_PER_REQUEST * self.places or own >= WAITING_PER_REQUEST * self.per_client:
+    async def _wait(self, slot: RequestSlot, deadline: float) -> None:
+        count = sum(other.client == slot.client for other, _ in self._queue)
+        if len(self._queue) >= WAITING_PER_REQUEST * self.slots or count >= WAITING_PER_REQUEST * self.per_client:
             raise Refusal(StatusCode.UNAVAILABLE, "Too many concurrent requests. Try again later.")
         turn = asyncio.get_running_loop().create_future()
-        waiter = place, turn
+        waiter = slot, turn
         self._queue.append(waiter)
         try:
             if self._timer is None:
@@ -119,21 +119,21 @@ class RequestLimiter:
             async with asyncio.timeout_at(deadline):
                 await turn
         except BaseException as error:
-            if place in self._occupied:
-                self._release(place)
+            if slot in self._occupied:
+                self._release(slot)
             else:
                 self._queue.remove(waiter)
             if isinstance(error, TimeoutError):
                 raise Refusal(StatusCode.DEADLINE_EXCEEDED, "Too many concurrent requests. Try again later.") from None
             raise
 
-    def _release(self, place: RequestSlot) -> None:
-        self._occupied.discard(place)
-        self._counts[place.client] -= 1
-        if not self._counts[place.client]:
-            del self._counts[place.client]
+    def _release(self, slot: RequestSlot) -> None:
+        self._occupied.discard(slot)
+        self._counts[slot.client] -= 1
+        if not self._counts[slot.client]:
+            del self._counts[slot.client]
         for waiter in list(self._queue):
-            if len(self._occupied) >= self.places:
+            if len(self._occupied) >= self.slots:
                 break
             other, turn = waiter
             if not turn.done() and self._has_room(other.client):
@@ -145,13 +145,13 @@ class RequestLimiter:
         """Evict slow bodies, one for each request that waits for a slot."""
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(self._slow / 4, self._evict_slow_requests) if self._queue else None
-        begun = loop.time() - self._slow
-        slow = [place for place in self._occupied if place.coming and not place.evicted and place.since < begun]
-        slow.sort(key=lambda place: place.since)
+        latest_start = loop.time() - self._slow
+        slow = [slot for slot in self._occupied if slot.body_timeout and not slot.evicted and slot.since < latest_start]
+        slow.sort(key=lambda slot: slot.since)
         for waiting, _ in self._queue:
-            own = self._counts[waiting.client] >= self.per_client
-            for place in slow:
-                if place.client == waiting.client or not own:
-                    place.evict()
-                    slow.remove(place)
+            is_full = self._counts[waiting.client] >= self.per_client
+            for slot in slow:
+                if slot.client == waiting.client or not is_full:
+                    slot.evict()
+                    slow.remove(slot)
                     break

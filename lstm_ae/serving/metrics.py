@@ -59,12 +59,12 @@ class ServerMetrics:
             buckets=_SIZE_BUCKETS,
         )
 
-    def answered(self, protocol: str, model: str, code: str, seconds: float) -> None:
+    def record_request(self, protocol: str, model: str, code: str, seconds: float) -> None:
         """Record a request with its status and duration in seconds."""
         self._requests.counts[model, protocol, code] += 1
         self._latency.labels(model, protocol).observe(seconds)
 
-    def ran(self, model: str, rows: int, seconds: float) -> None:
+    def record_call(self, model: str, rows: int, seconds: float) -> None:
         """Record a call of a model with its samples and duration in seconds; may be called from any thread."""
         self._calls.labels(model).observe(seconds)
         self._sizes.labels(model).observe(rows)

@@ -39,8 +39,8 @@ def find_models(folder: Path, policy: VersionPolicy = ()) -> dict[str, dict[int,
     Raises:
         OSError: If the folder itself cannot be read.
     """
-    if own := find_versions(folder):
-        return {folder.resolve().name: choose_versions(own, policy)}
+    if versions := find_versions(folder):
+        return {folder.resolve().name: choose_versions(versions, policy)}
     models: dict[str, dict[int, Path] | None] = {}
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         for base in sorted(path for path in folder.iterdir() if not path.name.startswith(".")):

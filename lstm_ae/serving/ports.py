@@ -23,16 +23,16 @@ def resolve_address(host: str, port: int) -> tuple[str, int]:
         addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, OverflowError, UnicodeError) as error:
         raise _port_error(host, port, error) from error
-    first: OSError | None = None
-    for family, kind, _, _, where in sorted(addresses, key=lambda one: one[0] != socket.AF_INET):
+    first_error: OSError | None = None
+    for family, kind, _, _, socket_address in sorted(addresses, key=lambda one: one[0] != socket.AF_INET):
         try:
             with socket.socket(family, kind) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind(where)
-                return str(where[0]), int(probe.getsockname()[1])
+                probe.bind(socket_address)
+                return str(socket_address[0]), int(probe.getsockname()[1])
         except OSError as error:
-            first = first or error
-    raise _port_error(host, port, first)
+            first_error = first_error or error
+    raise _port_error(host, port, first_error)
 
 
 def bind_grpc(server: grpc.aio.Server, config: ServerConfig, address: str) -> int:
@@ -62,12 +62,12 @@ async def wait_until_listening(address: str, port: int, serving: "asyncio.Task[N
     Raises:
         ConfigError: If the server ends before it listens. If it ended with an error, that error is raised.
     """
-    where = ipaddress.ip_address(address.partition("%")[0])
+    ip_address = ipaddress.ip_address(address.partition("%")[0])
     # Windows cannot connect to an unspecified address such as 0.0.0.0.
-    near = {4: "127.0.0.1", 6: "::1"}[where.version] if where.is_unspecified else address
+    target = {4: "127.0.0.1", 6: "::1"}[ip_address.version] if ip_address.is_unspecified else address
     while not serving.done():
         try:
-            _, writer = await asyncio.open_connection(near, port)
+            _, writer = await asyncio.open_connection(target, port)
         except OSError:
             await asyncio.sleep(0.01)
         else:

@@ -43,9 +43,9 @@ def read_tensor_header(name: str, proto: TensorProto) -> SentTensor:
         Refusal: If no array here can have this dtype or shape.
     """
     if proto.dtype not in _VALUE_FIELDS:
-        known = proto.dtype in types_pb2.DataType.values() and proto.dtype != types_pb2.DT_INVALID
-        which = f"a dtype that is not served: {types_pb2.DataType.Name(proto.dtype)}" if known else "no dtype"
-        raise invalid_argument(f"Input {name!r} has {which}")
+        is_known = proto.dtype in types_pb2.DataType.values() and proto.dtype != types_pb2.DT_INVALID
+        problem = f"a dtype that is not served: {types_pb2.DataType.Name(proto.dtype)}" if is_known else "no dtype"
+        raise invalid_argument(f"Input {name!r} has {problem}")
     # This check comes first, because the product of many sizes takes long to compute.
     if len(proto.tensor_shape.dim) > MAX_DIMENSIONS:
         raise invalid_argument(f"Input {name!r} has too many dimensions")
@@ -97,9 +97,9 @@ def to_arrays(protos: Mapping[str, TensorProto], max_bytes: int) -> Tensors:
     return {name: proto_to_array(name, proto, max_bytes) for name, proto in protos.items()}
 
 
-def count_bytes(sent: Mapping[str, SentTensor]) -> int:
+def count_bytes(headers: Mapping[str, SentTensor]) -> int:
     """Return the size in bytes of tensors that are not yet allocated."""
-    return sum(math.prod(tensor.shape) * tensor.dtype.itemsize for tensor in sent.values())
+    return sum(math.prod(tensor.shape) * tensor.dtype.itemsize for tensor in headers.values())
 
 
 def _fill_array(values: Sequence[bytes | float], dtype: Dtype, cells: int) -> Array:

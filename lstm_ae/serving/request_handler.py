@@ -83,11 +83,13 @@ class RequestHandler:
 
     def _run(self, servable: Servable, signature: Signature) -> Run:
         def run(inputs: Tensors) -> Tensors:
-            began = time.perf_counter()
+            start = time.perf_counter()
             try:
                 return servable.run(signature.name, inputs)
             finally:
-                self.metrics.ran(servable.name, count_samples(signature, inputs) or 1, time.perf_counter() - began)
+                self.metrics.record_call(
+                    servable.name, count_samples(signature, inputs) or 1, time.perf_counter() - start
+                )
 
         return run
 
@@ -101,23 +103,23 @@ class RequestHandler:
                 raise invalid_argument(f"Input {name!r} may have at most {limit} steps. Received: {max(sizes)}")
         self._limit_elements("inputs", sum(math.prod(array.shape) for array in inputs.values()))
 
-    def _limit_elements(self, what: str, count: int) -> None:
+    def _limit_elements(self, kind: str, count: int) -> None:
         if count > self.config.max_elements:
             raise invalid_argument(
-                f"The {what} of a request may have at most {self.config.max_elements} elements. Send fewer rows or "
+                f"The {kind} of a request may have at most {self.config.max_elements} elements. Send fewer rows or "
                 f"steps. Received: {count}"
             )
 
     def _limit_outputs(self, signature: Signature, inputs: Mapping[str, Array], rows: int) -> None:
         """Refuse a rollout or outputs above the limits."""
-        ahead = free_size(signature, inputs)
+        steps = free_size(signature, inputs)
         if HORIZON in inputs and inputs[HORIZON].dtype.kind in "iu":
-            for ahead in (int(inputs[HORIZON].min(initial=0)), int(inputs[HORIZON].max(initial=0))):
-                if not 0 <= ahead <= self.config.max_steps:
-                    raise invalid_argument(f"Input {HORIZON!r} must be 0 to {self.config.max_steps}. Received: {ahead}")
-        self._limit_elements("outputs", count_outputs(signature, rows, ahead))
+            for steps in (int(inputs[HORIZON].min(initial=0)), int(inputs[HORIZON].max(initial=0))):
+                if not 0 <= steps <= self.config.max_steps:
+                    raise invalid_argument(f"Input {HORIZON!r} must be 0 to {self.config.max_steps}. Received: {steps}")
+        self._limit_elements("outputs", count_outputs(signature, rows, steps))
 
-    async def counted(self, protocol: str, model: str, work: Awaitable[T]) -> T:
+    async def record(self, protocol: str, model: str, work: Awaitable[T]) -> T:
         """Await the work of a request and record its outcome.
 
         Args:
@@ -125,7 +127,7 @@ class RequestHandler:
             model: The name of the model; unknown names are counted as "unknown".
             work: The awaitable response.
         """
-        began, code = time.perf_counter(), "OK"
+        start, code = time.perf_counter(), "OK"
         self.running += 1
         try:
             return await work
@@ -140,8 +142,8 @@ class RequestHandler:
             raise
         finally:
             self.running -= 1
-            known = model if self.catalog.serves(model) else "unknown"
-            self.metrics.answered(protocol, known, code, time.perf_counter() - began)
+            label = model if self.catalog.serves(model) else "unknown"
+            self.metrics.record_request(protocol, label, code, time.perf_counter() - start)
 
 
 def free_size(signature: Signature, inputs: Mapping[str, Array]) -> int:
@@ -149,8 +151,8 @@ def free_size(signature: Signature, inputs: Mapping[str, Array]) -> int:
     longest = 1
     for name, array in inputs.items():
         spec = signature.inputs[name].shape
-        known = spec if spec is not None and len(spec) == array.ndim else (None,) * array.ndim
-        sizes = [size for size, own in zip(array.shape, known, strict=True) if own is None]
+        expected = spec if spec is not None and len(spec) == array.ndim else (None,) * array.ndim
+        sizes = [size for size, expected_size in zip(array.shape, expected, strict=True) if expected_size is None]
         longest = max([longest, *sizes[signature.batched :]])
     return longest
 

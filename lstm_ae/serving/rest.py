@@ -77,24 +77,24 @@ def _error_response(refusal: Refusal) -> RestResponse:
 
 
 async def _respond_model(handler: RequestHandler, request: RestRequest) -> RestResponse:
-    if request.method == "POST" and (call := _CALL_PATTERN.fullmatch(request.path)):
-        return await handler.counted("rest", call["name"], _respond_call(handler, request, call))
+    if request.method == "POST" and (match := _CALL_PATTERN.fullmatch(request.path)):
+        return await handler.record("rest", match["name"], _respond_call(handler, request, match))
     if request.method == "GET" and request.path.lower() == "/v1/models":
         raise invalid_argument("Missing model name in request.")
-    if request.method == "GET" and (about := _MODEL_INFO_PATTERN.fullmatch(request.path)):
-        describe = model_metadata if about["metadata"] else _model_status
-        return _json_response(describe(handler, about["name"], _parse_version(about)))
+    if request.method == "GET" and (match := _MODEL_INFO_PATTERN.fullmatch(request.path)):
+        describe = model_metadata if match["metadata"] else _model_status
+        return _json_response(describe(handler, match["name"], _parse_version(match)))
     raise invalid_argument(f"Malformed request: {request.method} {request.path}")
 
 
 def _respond_other(handler: RequestHandler, request: RestRequest) -> RestResponse:
     page = web_page.load_page_files()
     if request.method not in ("GET", "HEAD"):
-        known = request.path in ("/health", "/ready", metrics.PATH, web_page.MODELS_PATH, *page)
+        is_known = request.path in ("/health", "/ready", metrics.PATH, web_page.MODELS_PATH, *page)
         raise Refusal(
             StatusCode.UNIMPLEMENTED,
             f"{request.method} is not supported for {request.path}. Use GET.",
-            http=405 if known else 404,
+            http=405 if is_known else 404,
         )
     if request.path == "/health":
         return RestResponse(200, b'{"status": "alive"}')
@@ -111,7 +111,7 @@ def _respond_other(handler: RequestHandler, request: RestRequest) -> RestRespons
 
 
 def _respond_ready(handler: RequestHandler) -> RestResponse:
-    """Return the readiness, and the models that it waits for."""
+    """Return whether the server is ready, and the models that are not loaded yet."""
     models = handler.catalog.missing()
     code, status = (200, "ready") if handler.ready() else (503, "not ready")
     return RestResponse(code, json.dumps({"status": status} | ({"models": models} if models else {})).encode())
@@ -123,8 +123,8 @@ async def _respond_call(handler: RequestHandler, request: RestRequest, call: re.
     deadline = asyncio.get_running_loop().time() + handler.config.timeout
     if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise Refusal(StatusCode.INVALID_ARGUMENT, "The body must not be compressed. Send it as it is.", http=415)
-    async with handler.limiter.enter(request.client, deadline) as place:
-        body = await place.receive(request.body(), deadline)
+    async with handler.limiter.enter(request.client, deadline) as slot:
+        body = await slot.receive(request.body(), deadline)
         return await _run_call(handler, servable, body, deadline)
 
 
@@ -134,8 +134,8 @@ async def _run_call(handler: RequestHandler, servable: Servable, body: bytes, de
             content = await call_in_thread(len(body), read_predict_request, body, servable.dtypes)
     except TimeoutError:
         raise Refusal(StatusCode.DEADLINE_EXCEEDED, "The deadline passed before the request was read.") from None
-    left = deadline - asyncio.get_running_loop().time()
-    outputs = await handler.predict(servable, servable.signature(content.signature), content.inputs, left)
+    remaining = deadline - asyncio.get_running_loop().time()
+    outputs = await handler.predict(servable, servable.signature(content.signature), content.inputs, remaining)
     size = sum(array.nbytes for array in outputs.values())
     return RestResponse(200, await call_in_thread(size, write_predictions, outputs, rows=content.rows))
 

@@ -65,11 +65,11 @@ class Servable:
         except DataError:
             raise
         except Exception as error:
-            what = _first_line(str(error)).replace(str(folder), str(directory)).rstrip(".")
+            reason = _first_line(str(error)).replace(str(folder), str(directory)).rstrip(".")
             if isinstance(error, DAMAGE_ERRORS):
-                what = f"{type(error).__name__}: {what}"
+                reason = f"{type(error).__name__}: {reason}"
             raise DataError(
-                f"{str(directory)!r} cannot be loaded ({what}). Export the model again.", code=Code.MODEL_UNUSABLE
+                f"{str(directory)!r} cannot be loaded ({reason}). Export the model again.", code=Code.MODEL_UNUSABLE
             ) from error
         self.dtypes = {
             key: {name: spec.dtype for name, spec in definition.inputs.items()}
@@ -98,8 +98,8 @@ class Servable:
             Refusal: If TensorFlow raises an error, with its code and the first line of its message. If the shapes of
                 the inputs differ from the signature, the message starts with that.
         """
-        unfit = describe_shape_mismatch(self.signatures[signature], inputs)
-        remark = unfit or empty_input(inputs)
+        mismatch = describe_shape_mismatch(self.signatures[signature], inputs)
+        remark = mismatch or empty_input(inputs)
         try:
             expected = self.signatures[signature]
             outputs = self._callable(signature)(*(inputs[name] for name in expected.inputs))
@@ -131,8 +131,8 @@ class Servable:
 def _load_session(folder: Path) -> tuple[tf.compat.v1.Session, MetaGraphDef]:
     """Load a SavedModel as TensorFlow Serving does, into a session that runs each call in the thread of its caller.
 
-    A call then waits for no other call, not even for one that never ends, and the small operations of a recurrent
-    network need not be passed between threads, which takes longer than they do.
+    A call then waits for no other call, not even for one that never ends. The small operations of a recurrent network
+    take less time than passing them between threads.
 
     Args:
         folder: The folder that contains `saved_model.pb`.
@@ -162,14 +162,14 @@ def parse_signature(name: str, definition: SignatureDef) -> Signature:
     """
     inputs = {key: _tensor_spec(info) for key, info in sorted(definition.inputs.items())}
     outputs = {key: _tensor_spec(info) for key, info in sorted(definition.outputs.items())}
-    every = [*inputs.values(), *outputs.values()]
-    for spec in every:
+    specs = [*inputs.values(), *outputs.values()]
+    for spec in specs:
         if spec.dtype.name not in SERVED_DTYPES:
             raise DataError(
                 f"the signature {name!r} has values of type {spec.dtype.name}, which are not served",
                 code=Code.MODEL_UNUSABLE,
             )
-    batched = bool(inputs) and all(spec.shape and spec.shape[0] is None for spec in every)
+    batched = bool(inputs) and all(spec.shape and spec.shape[0] is None for spec in specs)
     return Signature(name, inputs, outputs, batched)
 
 

@@ -30,7 +30,7 @@ async def serve(
 ) -> None:
     """Serve until `stop` is set, then let running requests finish.
 
-    A call or load of a model that still runs when their time is over continues in its thread.
+    Calls and loads that exceed the time for the shutdown continue in their threads.
 
     Args:
         find: Function that returns the versions to serve; called in every scan of the folder.
@@ -51,22 +51,22 @@ async def serve(
     ports = Ports(config.host, port, bind_grpc(rpc, config, address))
     await rpc.start()
     http = make_http_server(handler, address, port, connections)
-    looking = asyncio.create_task(_refresh_catalog(catalog, config.poll))
+    scanning = asyncio.create_task(_refresh_catalog(catalog, config.poll))
     serving = asyncio.create_task(http.serve())
     stopping = asyncio.create_task(stop.wait())
-    begun = asyncio.create_task(wait_until_listening(address, port, serving))
+    startup = asyncio.create_task(wait_until_listening(address, port, serving))
     try:
-        await asyncio.wait([begun, stopping], return_when=asyncio.FIRST_COMPLETED)
-        if begun.done():
-            begun.result()
+        await asyncio.wait([startup, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if startup.done():
+            startup.result()
             listening(ports, handler)
-            await asyncio.wait([stopping, serving, looking], return_when=asyncio.FIRST_COMPLETED)
-        for task in (looking, serving):
+            await asyncio.wait([stopping, serving, scanning], return_when=asyncio.FIRST_COMPLETED)
+        for task in (scanning, serving):
             if task.done() and task.exception():
                 raise task.exception() or AssertionError
     finally:
-        begun.cancel()
-        looking.cancel()
+        startup.cancel()
+        scanning.cancel()
         handler.draining = True
         LOG.info("draining", extra={"running": handler.running})
         end = time.monotonic() + config.drain
@@ -87,5 +87,5 @@ async def _refresh_catalog(catalog: ModelCatalog, poll: float) -> None:
             await catalog.scan()
         except Exception:
             # A folder that cannot be read now may be readable in the next scan.
-            LOG.exception("looking at the folder failed")
+            LOG.exception("the folder cannot be read")
         await asyncio.sleep(poll)

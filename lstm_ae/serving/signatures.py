@@ -42,7 +42,7 @@ class Signature(NamedTuple):
         inputs: The inputs by name.
         outputs: The outputs by name.
         batched: Whether all inputs and outputs have one row per sample.
-        exact: Whether inputs of other shapes are refused without calling the model.
+        exact: Whether inputs of other shapes are refused before the model is called.
     """
 
     name: str
@@ -76,10 +76,10 @@ def check_tensors(signature: Signature, inputs: Mapping[str, Array | SentTensor]
     check_names(signature, inputs)
     for name, spec in signature.inputs.items():
         if inputs[name].dtype != spec.dtype:
-            sent, expected = type_name(inputs[name].dtype), type_name(spec.dtype)
-            raise invalid_argument(f"Expected input {name} to be {expected} but {sent} is provided.")
-    if signature.exact and (unfit := describe_shape_mismatch(signature, inputs)):
-        raise invalid_argument(unfit)
+            actual, expected = type_name(inputs[name].dtype), type_name(spec.dtype)
+            raise invalid_argument(f"Expected input {name} to be {expected} but {actual} is provided.")
+    if signature.exact and (mismatch := describe_shape_mismatch(signature, inputs)):
+        raise invalid_argument(mismatch)
 
 
 def describe_shape_mismatch(signature: Signature, inputs: Mapping[str, Array | SentTensor]) -> str:
@@ -116,5 +116,5 @@ def _fits(shape: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
 def _names(names: Iterable[str]) -> str:
     """Return names in braces, limited to some of them, since a message can contain a million."""
     names = iter(names)
-    listed = sorted(itertools.islice(names, NAMES))
-    return f"{{{','.join(listed)}{',...' if next(names, None) is not None else ''}}}"
+    first_names = sorted(itertools.islice(names, NAMES))
+    return f"{{{','.join(first_names)}{',...' if next(names, None) is not None else ''}}}"

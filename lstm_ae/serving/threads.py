@@ -11,11 +11,13 @@ P = ParamSpec("P")
 LARGE_BYTES = 2**17
 
 
-async def call_in_thread(size: int, work: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
+async def call_in_thread(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call a function, in a thread if it processes many bytes, so that other requests continue.
 
     Args:
         size: Number of bytes that the function reads or writes.
-        work: Function of `given` and `named`.
+        work: The function.
+        args: Its positional arguments.
+        kwargs: Its keyword arguments.
     """
-    return work(*given, **named) if size < LARGE_BYTES else await asyncio.to_thread(work, *given, **named)
+    return work(*args, **kwargs) if size < LARGE_BYTES else await asyncio.to_thread(work, *args, **kwargs)

@@ -142,8 +142,8 @@ async def test_slot_of_expired_request_body_is_released_once() -> None:
     slow = made.come("a", body=asyncio.Event())
     await settle()
     (place,) = made.limiter._occupied
-    assert place.coming
-    place.coming.reschedule(0.0)
+    assert place.body_timeout
+    place.body_timeout.reschedule(0.0)
     other = made.come("b")  # starts after the timeout and before the slow request handles it
     assert await refused(slow) == StatusCode.DEADLINE_EXCEEDED
     await settle()
