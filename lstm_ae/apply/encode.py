@@ -7,7 +7,6 @@ import numpy as np
 from lstm_ae.apply.run_table import LoadedRun, run_config, slide_run
 from lstm_ae.arrays import Float32Array
 from lstm_ae.data.frames import map_to_table_rows, row_id_columns
-from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.detection.row_means import mean_stride, mean_windows, sum_windows, window_blocks, window_segments
 from lstm_ae.json_types import JsonMapping
@@ -15,45 +14,6 @@ from lstm_ae.model_store import ModelStore
 from lstm_ae.models.network import Network
 from lstm_ae.models.sliding import SlidingAutoencoder, empty_windows
 from lstm_ae.table_files import TableColumns
-
-
-def encode_rows(sliding: SlidingAutoencoder, grid: Panel) -> Float32Array:
-    """Return the code of the window that ends with each row.
-
-    Args:
-        sliding: The encoder.
-        grid: The rows.
-
-    Returns:
-        `(rows, code)` float32; NaN where the window would begin before its segment or contains no value.
-    """
-    codes, window = np.full((len(grid.values), sliding.code), np.nan, np.float32), sliding.window
-    for first, end in window_segments(grid.segment, window):
-        for place in window_blocks(first, end, window, sliding.features):
-            rows = grid.values[place]
-            empty = empty_windows(rows, window)[:, None]
-            codes[place.start + window - 1 : place.stop] = np.where(empty, np.float32(np.nan), sliding.encode(rows))
-    return codes
-
-
-def reconstruct_rows(sliding: SlidingAutoencoder, grid: Panel) -> Float32Array:
-    """Reconstruct every row, including missing values.
-
-    Args:
-        sliding: The autoencoder.
-        grid: The rows.
-
-    Returns:
-        `(rows, features)` float32; NaN where no window contains the row.
-    """
-    window, rows = sliding.window, np.full(grid.values.shape, np.nan, np.float32)
-    stride = mean_stride(window)
-    for first, end in window_segments(grid.segment, window):
-        blocks = window_blocks(first, end, window, sliding.features, stride)
-        rows[first:end] = mean_windows(
-            sum_windows(sliding.rebuild(grid.values[block], stride), stride, block.start) for block in blocks
-        )
-    return rows
 
 
 @dataclass(frozen=True)
@@ -85,13 +45,43 @@ def load_autoencoder(run: ModelStore, reading: JsonMapping | None = None) -> Run
 
 
 def encode_table(autoencoder: RunAutoencoder, prepared: PreparedTable) -> Float32Array:
-    """Return the code of the window that ends with each grid row, as `encode_rows` does."""
-    return encode_rows(autoencoder.sliding, autoencoder.scales.to_common(prepared.grid))
+    """Return the code of the window that ends with each row of a table.
+
+    Args:
+        autoencoder: The autoencoder of a run.
+        prepared: The table on its time grid.
+
+    Returns:
+        `(rows, code)` float32; NaN where the window would begin before its segment or contains no value.
+    """
+    sliding, grid = autoencoder.sliding, autoencoder.scales.to_common(prepared.grid)
+    codes, window = np.full((len(grid.values), sliding.code), np.nan, np.float32), sliding.window
+    for first, end in window_segments(grid.segment, window):
+        for place in window_blocks(first, end, window, sliding.features):
+            rows = grid.values[place]
+            empty = empty_windows(rows, window)[:, None]
+            codes[place.start + window - 1 : place.stop] = np.where(empty, np.float32(np.nan), sliding.encode(rows))
+    return codes
 
 
 def reconstruct_table(autoencoder: RunAutoencoder, prepared: PreparedTable) -> Float32Array:
-    """Return the reconstruction of every grid row, `(rows, features)`, in the table's units."""
-    rows = reconstruct_rows(autoencoder.sliding, autoencoder.scales.to_common(prepared.grid))
+    """Reconstruct every row of a table, including missing values.
+
+    Args:
+        autoencoder: The autoencoder of a run.
+        prepared: The table on its time grid.
+
+    Returns:
+        `(rows, features)` float32 in the table's units; NaN where no window contains the row.
+    """
+    sliding, grid = autoencoder.sliding, autoencoder.scales.to_common(prepared.grid)
+    window, rows = sliding.window, np.full(grid.values.shape, np.nan, np.float32)
+    stride = mean_stride(window)
+    for first, end in window_segments(grid.segment, window):
+        blocks = window_blocks(first, end, window, sliding.features, stride)
+        rows[first:end] = mean_windows(
+            sum_windows(sliding.rebuild(grid.values[block], stride), stride, block.start) for block in blocks
+        )
     return autoencoder.scales.from_common(prepared.grid, rows)
 
 

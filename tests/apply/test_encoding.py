@@ -11,7 +11,8 @@ from detectors import sliding
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lstm_ae.apply.encode import RunAutoencoder, code_columns, encode_rows, reconstruct_rows, reconstruction_columns
+from lstm_ae.apply import encode
+from lstm_ae.apply.encode import RunAutoencoder
 from lstm_ae.apply.evaluate import evaluate_reconstruction
 from lstm_ae.apply.run_table import slide_run
 from lstm_ae.config import Series
@@ -43,31 +44,39 @@ LAST = SlidingAutoencoder(
 )
 
 
+def run_of(autoencoder: SlidingAutoencoder, network: Any = None) -> RunAutoencoder:
+    return RunAutoencoder(Series(), SeriesScales(fixed_scale()), network, autoencoder)
+
+
+def prepared_of(*grid: Any) -> Any:
+    return SimpleNamespace(grid=grid_of(*grid))
+
+
 def test_code_of_a_row_is_that_of_the_window_ending_there() -> None:
-    found = encode_rows(LAST, grid_of([1, 2, 4, 8, 16], [0, 0, 0, 1, 1]))
+    found = encode.encode_table(run_of(LAST), prepared_of([1, 2, 4, 8, 16], [0, 0, 0, 1, 1]))
     np.testing.assert_array_equal(found.ravel(), [np.nan, 2, 4, np.nan, 16])
 
 
 def test_reconstruction_of_a_row_is_the_mean_over_its_windows() -> None:
-    grid = grid_of([1, 2, 4, 8, 16], [0, 0, 0, 1, 1])
+    prepared = prepared_of([1, 2, 4, 8, 16], [0, 0, 0, 1, 1])
     # Row 1 is in the windows that end with rows 1 and 2, which reconstruct it as 2 and as 4.
-    np.testing.assert_array_equal(reconstruct_rows(LAST, grid).ravel(), [2, 3, 4, 16, 16])
+    np.testing.assert_array_equal(encode.reconstruct_table(run_of(LAST), prepared).ravel(), [2, 3, 4, 16, 16])
 
 
 def test_columns_are_in_the_order_of_the_table_with_times_in_fractions_of_a_second() -> None:
     index = pd.DatetimeIndex(["2024-01-01 00:00:00.5", "2024-01-01 00:00:00.0", "2024-01-01 00:00:01.0"], name="when")
     config = Series(window=2, freq="500ms")
     prepared = prepare_table(config, panel_from_rows(np.array([[2.0], [1], [3]]), ["a"], index))
-    autoencoder = RunAutoencoder(config, SeriesScales(fixed_scale()), None, LAST)
-    codes = code_columns(autoencoder, prepared)
+    autoencoder = run_of(LAST)
+    codes = encode.code_columns(autoencoder, prepared)
     assert [time[17:] for time in codes["when"].tolist()] == ["00.500000000", "00.000000000", "01.000000000"]
     np.testing.assert_array_equal(codes["code0"], [2, np.nan, 3])
-    assert reconstruction_columns(autoencoder, prepared)["a"].tolist() == [2.5, 2, 3]
+    assert encode.reconstruction_columns(autoencoder, prepared)["a"].tolist() == [2.5, 2, 3]
 
 
 def test_windows_without_values_have_no_code() -> None:
     halves = LAST._replace(encode=lambda rows: np.nan_to_num(rows[1:]))
-    found = encode_rows(halves, grid_of([1, np.nan, np.nan, 8]))
+    found = encode.encode_table(run_of(halves), prepared_of([1, np.nan, np.nan, 8]))
     np.testing.assert_array_equal(found.ravel(), [np.nan, 0, np.nan, 8])
     rows = np.array([1, np.nan, np.nan, np.nan, 8])[:, None]
     assert empty_windows(rows, 2).tolist() == [False, True, True, False]
@@ -79,11 +88,10 @@ def test_squared_errors_are_averaged_over_windows_within_series() -> None:
         inputs={"sequence": (None, 2, 1)}, scaling=lambda inputs: {"scaled": inputs["sequence"]}
     )
     network.inner = lambda inputs: {"reconstruction": np.nan_to_num(inputs["sequence"][:, -1:])}
-    autoencoder = RunAutoencoder(Series(), SeriesScales(fixed_scale()), network, LAST)
 
     def error(*grid: Any) -> float:
-        prepared: Any = SimpleNamespace(grid=grid_of(*grid))
-        return evaluate_reconstruction(autoencoder, prepared, None).metrics["new data"]["reconstruction_mse"].value
+        metrics = evaluate_reconstruction(run_of(LAST, network), prepared_of(*grid), None).metrics["new data"]
+        return metrics["reconstruction_mse"].value
 
     # Windows (1, 2), (2, 4), (8, 16): errors 1, 0, 4, 0, 64, 0.
     assert error([1, 2, 4, 8, 16], [0, 0, 0, 1, 1]) == 69 / 6
@@ -106,10 +114,11 @@ def test_identity_code_reconstructs_every_row(rows: list[tuple[float, int]], win
         rebuild=sliding(lambda windows: windows, window),
         residuals=sliding(lambda windows: windows * 0, window),
     )
-    grid = grid_of(values, segment)
     held = np.repeat(np.bincount(segment) >= window, np.bincount(segment))
     wanted = np.where(held[:, None], values, np.nan)
-    np.testing.assert_allclose(reconstruct_rows(halves, grid), wanted, rtol=1e-6)
+    np.testing.assert_allclose(
+        encode.reconstruct_table(run_of(halves), prepared_of(values, segment)), wanted, rtol=1e-6
+    )
 
 
 def test_equal_rows_give_equal_results_of_a_model_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
