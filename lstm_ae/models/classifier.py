@@ -27,7 +27,7 @@ from lstm_ae.classification import convolutions
 from lstm_ae.classification.baselines import ConvolutionRegression, LogisticRegression, WindowRegression
 from lstm_ae.config import Mnist, Series
 from lstm_ae.models.autoencoder import reconstruct
-from lstm_ae.models.encoder import fill_missing, pool_last, recurrent_layer, summarize
+from lstm_ae.models.encoder import apply_dropout, fill_missing, pool_last, summarize
 from lstm_ae.models.ensemble import average_members
 
 
@@ -56,8 +56,7 @@ def classifier(config: Mnist, *, steps: int, features: int, classes: int) -> ker
         evidence = layers.Flatten(name="flat")(second)
         if config.model == "two-autoencoders-mlp":
             evidence = layers.Dense(config.head, activation="relu", name="head")(evidence)
-            if config.dropout:
-                evidence = layers.Dropout(config.dropout, name="head_dropout")(evidence)
+            evidence = apply_dropout(config, evidence, "head")
     label = layers.Dense(classes, activation="softmax", name="label")(evidence)
     return keras.Model({"sequence": sequence}, {"reconstruction": reconstruction, "label": label}, name="network")
 
@@ -150,7 +149,7 @@ def _pool_states(states: keras.KerasTensor, config: Mnist) -> keras.KerasTensor:
     if config.every > 1:
         # Counted back from the last state, which summarizes the whole sequence.
         states = states[:, (states.shape[1] - 1) % config.every :: config.every]
-        layer = recurrent_layer(config, "upper")
+        layer = layers.LSTM(config.units, return_sequences=True, name="upper")
         states = layers.Bidirectional(layer, name="upper_both")(states) if config.bidirectional else layer(states)
     pooled = []
     if config.pool in ("last", "both"):

@@ -6,7 +6,7 @@ import keras
 from keras import layers, ops
 
 from lstm_ae.config import Config
-from lstm_ae.models.encoder import apply_dropout, recurrent_layer
+from lstm_ae.models.encoder import apply_dropout
 from lstm_ae.models.network import POSITION_PERIODS
 
 
@@ -23,11 +23,12 @@ def decode(
         prefix: prefix of the layer names.
     """
     for number in range(1, config.layers + 1):
-        layer = recurrent_layer(config, f"{prefix}decoder_{number}", decoder=True)
+        units = config.decoder_units or config.units
+        layer = layers.LSTM(units, return_sequences=True, name=f"{prefix}decoder_{number}")
         state = None
         if start is not None and number == 1:
-            if start.shape[-1] != layer.units:
-                start = layers.Dense(layer.units, name=f"{prefix}from_code")(start)
+            if start.shape[-1] != units:
+                start = layers.Dense(units, name=f"{prefix}from_code")(start)
             # The cell state starts at zero: a second initial state would enlarge the code.
             state = [start, ops.zeros_like(start)]
         hidden = layer(hidden, initial_state=state)

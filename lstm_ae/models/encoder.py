@@ -45,21 +45,8 @@ def fill_missing(sequence: keras.KerasTensor, *, mark: bool, fill: Sequence[floa
     return FilledWindow(values, missing, inputs)
 
 
-def recurrent_layer(config: Config, name: str, *, sequences: bool = True, decoder: bool = False) -> layers.LSTM:
-    """Return an LSTM layer with `config.units` units, in a decoder with `config.decoder_units` if set.
-
-    Args:
-        config: units.
-        name: name of the layer.
-        sequences: return the hidden state of every step, `(batch, steps, units)`, else of the last, `(batch, units)`.
-        decoder: whether the layer belongs to a decoder.
-    """
-    units = config.decoder_units if decoder and config.decoder_units else config.units
-    return layers.LSTM(units, return_sequences=sequences, name=name)
-
-
 def apply_dropout(config: Config, hidden: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    """Apply dropout after a recurrent layer if `config.dropout` is not 0."""
+    """Apply dropout if `config.dropout` is not 0."""
     # Dropout acts between layers, since recurrent dropout has no cuDNN kernel.
     return layers.Dropout(config.dropout, name=f"{name}_dropout")(hidden) if config.dropout else hidden
 
@@ -80,7 +67,8 @@ def encode(
     """
     hidden = sequence
     for number in range(1, config.layers + 1):
-        layer = recurrent_layer(config, f"{prefix}encoder_{number}", sequences=sequences or number < config.layers)
+        states = sequences or number < config.layers
+        layer = layers.LSTM(config.units, return_sequences=states, name=f"{prefix}encoder_{number}")
         if config.bidirectional:
             layer = layers.Bidirectional(layer, name=f"{prefix}encoder_{number}_both")
         hidden = apply_dropout(config, layer(hidden), f"{prefix}encoder_{number}")
