@@ -34,8 +34,8 @@ class Deformation(NamedTuple):
 
     def apply(self, window: tf.Tensor, step: tf.Tensor, part: int) -> tf.Tensor:
         """Deform the sequences `(batch, steps, features)` of one part of a batch; pixels outside are 0."""
-        batch = tf.shape(window)[0]
         shape = tf.shape(window)
+        batch = shape[0]
         picture = tf.reshape(window, (batch, IMAGE_SIDE * IMAGE_SIDE))
         if self.read == "permuted":
             picture = tf.gather(picture, tf.math.invert_permutation(pixel_permutation()), axis=1)

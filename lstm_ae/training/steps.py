@@ -120,7 +120,10 @@ class TrainingSteps:
 
         def step(number: tf.Tensor, sums: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             index = tf.range(number * self.validation_batch, tf.minimum((number + 1) * self.validation_batch, samples))
-            values = self.measure(self.validation_feed, index, training=False)
+            parts = [
+                self._measure_part(self.validation_feed, index, part, training=False) for part in range(self.parts)
+            ]
+            values = tf.add_n(parts)
             return number + 1, sums + tf.cast(values, tf.float64)
 
         first, last = tf.constant(0, tf.int64), tf.constant(-(-samples // self.validation_batch), tf.int64)
@@ -130,7 +133,7 @@ class TrainingSteps:
         return tf.while_loop(lambda number, _: number < last, step, [first, sums], parallel_iterations=1)[1]
 
     def gradients(self, index: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
-        """Return the gradients of the loss of a training batch, and the sums of `measure`."""
+        """Return the gradients of the loss of a training batch, and the sums of its losses and metrics."""
         parts = [self._part_gradients(index, part) for part in range(self.parts)]
         gradients, sums = zip(*parts, strict=True)
         return [tf.add_n(each) for each in zip(*gradients, strict=True)], tf.add_n(sums)
@@ -141,17 +144,8 @@ class TrainingSteps:
             loss = sums[0] / tf.cast(tf.size(index), tf.float32)
         return tape.gradient(loss, [variable.value for variable in self.network.trainable_variables]), sums
 
-    def measure(self, feed: Batches, index: tf.Tensor, *, training: bool) -> tf.Tensor:
-        """Return the sums of losses and metrics over the samples of a batch, in the order of `names`.
-
-        Args:
-            feed: source of the samples.
-            index: `(batch,)` int64 samples.
-            training: whether to augment samples and apply dropout.
-        """
-        return tf.add_n([self._measure_part(feed, index, part, training=training) for part in range(self.parts)])
-
     def _measure_part(self, feed: Batches, index: tf.Tensor, part: int, *, training: bool) -> tf.Tensor:
+        """Return the sums of losses and metrics over a part of a batch, in the order of `names`."""
         size = tf.size(index, out_type=tf.int64)
         first, last = size * part // self.parts, size * (part + 1) // self.parts
         # Some operations, such as cuDNN's, fail on empty batches: an empty part gets a sample of weight 0.
