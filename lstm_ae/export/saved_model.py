@@ -118,11 +118,11 @@ def export_run(run: ModelStore, base: Path, formats: Sequence[str] = ()) -> Expo
     Raises:
         ConfigError, DataError, UnprovenError: See `export_model`.
     """
-    known = describe_model(run) | {"metrics": measured_splits(run.metrics())}
+    record = describe_model(run) | {"metrics": measured_splits(run.metrics())}
     # Clients need the symbols to set the input `company` or `series`.
-    known |= {"symbols": list(run.symbols)} if run.symbols else {}
+    record |= {"symbols": list(run.symbols)} if run.symbols else {}
     return export_model(
-        run.model(), base, about=known, window=window_steps(run), formats=formats, detector=score_parameters(run)
+        run.model(), base, about=record, window=window_steps(run), formats=formats, detector=score_parameters(run)
     )
 
 
@@ -130,21 +130,26 @@ def describe_model(run: ModelStore) -> JsonObject:
     """Return the metadata of the manifest on the training, the data, and the inputs of a model."""
     about, config = run.about(), run.config()
     data = about["data"]
-    known: JsonObject = {
+    record: JsonObject = {
         "task": about["task"],
         "trained": {key: about[key] for key in ("created", "command", "versions")} | {"seed": config.seed},
         "data": {key: data[key] for key in ("text", "sha256", "license", "notes", "leaky")},
     }
     if isinstance(config, Mnist):
         # Clients need the read order to turn an image into a sequence.
-        known["read"] = config.read
-        known |= {"order": pixel_permutation().tolist()} if config.read == "permuted" else {}
-    if isinstance(config, Snp | Series):
-        known["features"] = list(config.fields if isinstance(config, Snp) else input_columns(config))
+        record["read"] = config.read
+        record |= {"order": pixel_permutation().tolist()} if config.read == "permuted" else {}
+    if isinstance(config, Snp):
+        record["features"] = list(config.fields)
     if isinstance(config, Series):
-        lists = {"known": known_columns(config), "id_columns": config.id_col, "classes": config.classes}
-        known |= {"freq": config.freq} | {key: list(names) for key, names in lists.items() if names}
-    return known
+        lists = {
+            "features": input_columns(config),
+            "known": known_columns(config),
+            "id_columns": config.id_col,
+            "classes": config.classes,
+        }
+        record |= {"freq": config.freq} | {key: list(names) for key, names in lists.items() if names}
+    return record
 
 
 def write_saved_model(endpoints: Sequence[EndpointFunction], directory: Path) -> None:
