@@ -342,6 +342,11 @@ class JobEnd(NamedTuple):
     failure: str = ""
 
 
+def end_without_results(job: NumberedJob, reason: str) -> JobEnd:
+    """Return the end of a job that is given up, or that has failed."""
+    return JobEnd(job.number, reason)
+
+
 def run_jobs(
     work: Work[Job, Outcome],
     jobs: Iterable[Job],

@@ -32,7 +32,7 @@ from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.files import write
 from lstm_ae.formatting import format_count, quote
 from lstm_ae.json_types import JsonMapping, JsonObject
-from lstm_ae.parallel import NO_OBSERVER, Engine, JobEnd, JobObserver, run_jobs
+from lstm_ae.parallel import NO_OBSERVER, Engine, JobEnd, JobObserver, end_without_results, run_jobs
 from lstm_ae.run import open_run
 from lstm_ae.startup import limit_cores
 from lstm_ae.table_files import TableColumns
@@ -185,11 +185,7 @@ def detect_in_dataset(
             if path.stem not in names:
                 path.unlink()
     waiting = [group for group in groups if group.number not in complete]
-
-    def give_up(group: SeriesGroup, reason: str) -> JobEnd:
-        return JobEnd(group.number, reason)
-
-    ends = run_jobs(detection, waiting, len(waiting), give_up, engine, observer, completed=len(complete))
+    ends = run_jobs(detection, waiting, len(waiting), end_without_results, engine, observer, completed=len(complete))
     failed = [(groups[end.number].title, end.failure) for end in ends if end.failure]
     counts = [count for group in groups if (count := _count_rows(detection, group)) is not None]
     rows, results, events = (sum(column) for column in zip((0, 0, 0), *counts, strict=True))
@@ -319,7 +315,7 @@ def score_group(detection: DatasetDetection, detector: RunDetector, group: Serie
         columns, events = score_panel(detector, panel, detection.rule, online=detection.online)
         refuse_output_names(keys, columns)
     except (ConfigError, DataError) as error:
-        return JobEnd(group.number, str(error))
+        return end_without_results(group, str(error))
     several = [("series", pyarrow.string())] if config.id_col else []
     kinds = {"score": pyarrow.float64(), "p": pyarrow.float64(), "provisional": pyarrow.bool_()}
     schema = pyarrow.schema([*several, *((name, kinds.get(name, pyarrow.string())) for name in EVENT_COLUMNS)])

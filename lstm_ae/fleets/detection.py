@@ -209,9 +209,8 @@ def detect_in_fleet(
     config = run_config(fleet.common, "anomaly", reading=detector.reading)
     table, runs = read_run_table(config, request), fleet.runs()
     trained = {series: str(run.directory.absolute()) for series, run in runs.items() if run.finished}
-    without_model = {name: "it has no model; see fleet.csv" if name in runs else UNKNOWN for name in table.ids}
     results = [
-        SeriesDetection(number, name, without_model[name])
+        SeriesDetection(number, name, "it has no model; see fleet.csv" if name in runs else UNKNOWN)
         for number, name in enumerate(table.ids)
         if name not in trained
     ]

@@ -20,7 +20,7 @@ from lstm_ae.data.windows import Data, hash_arrays, hash_panel
 from lstm_ae.errors import Code, ConfigError, DataError, DivergedError
 from lstm_ae.fleets.directory import FORMAT, Fleet, directory_names, take_series
 from lstm_ae.json_types import JsonObject
-from lstm_ae.parallel import NO_OBSERVER, THIS_PROCESS, Engine, JobEnd, JobObserver, run_jobs
+from lstm_ae.parallel import NO_OBSERVER, THIS_PROCESS, Engine, JobEnd, JobObserver, end_without_results, run_jobs
 from lstm_ae.run import Run, config_record, measured_splits, open_run, save_run
 from lstm_ae.startup import import_tensorflow
 from lstm_ae.studies import evaluated_splits
@@ -158,7 +158,7 @@ class SeriesTrainer:
             fitted = experiment.assemble(config, data, model, result, record=record, name=job.directory, note=note)
             save_run(fitted, Path(job.directory))
         except (ConfigError, DataError) as error:
-            return JobEnd(job.number, str(error))
+            return end_without_results(job, str(error))
         return JobEnd(job.number)
 
     def _errors(self, data: Data) -> dict[str, float]:
@@ -212,14 +212,10 @@ def train_fleet(
         if waiting:
             fleet.table.unlink(missing_ok=True)  # It marks the fleet as finished.
         done = len(jobs) - len(waiting)
-        failures = dict(run_jobs(task, waiting, len(waiting), _give_up, engine, jobs_observer, completed=done))
+        failures = dict(run_jobs(task, waiting, len(waiting), end_without_results, engine, jobs_observer, completed=done))
         rows = [_describe_series(job, failures.get(job.number, "")) for job in jobs]
         fleet.write_series(rows)
     return rows
-
-
-def _give_up(job: SeriesJob, reason: str) -> JobEnd:
-    return JobEnd(job.number, reason)
 
 
 def _train_common(run: Run, config: Series, table: Panel, command: str, observer: TrainingObserver) -> Series:
