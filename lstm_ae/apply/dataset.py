@@ -149,14 +149,14 @@ def open_output(directory: Path, detection: DatasetDetection, data: str) -> Abst
     Raises:
         ConfigError: another process writes to it, or it belongs to another command.
     """
-    claimed = {
+    about = {
         **detection._asdict(),
         "created": str(open_run(detection.run, "series").about()["created"]),
         "data": os.path.abspath(data),
         "reading": dict(detection.reading),
     }
-    del claimed["directory"]
-    return DatasetDirectory(directory).claim(claimed)
+    del about["directory"]
+    return DatasetDirectory(directory).claim(about)
 
 
 def detect_in_dataset(
@@ -209,21 +209,21 @@ def plan_groups(files: Sequence[DatasetFile], ids: Sequence[str]) -> list[Series
             places.setdefault(key, []).append(number)
     if not rows:
         raise DataError("The data set has no rows. Pass files with rows", code=Code.EMPTY_COLUMN)
-    divided, total = list[list[SeriesKey]](), 0
+    keys_by_group, total = list[list[SeriesKey]](), 0
     for key, count in rows.items():
         total += count
         # Series that begin in other files are most likely in other partitions.
-        if not divided or total > GROUP_ROWS or places[key][0] != places[divided[-1][0]][0]:
-            divided.append([])
+        if not keys_by_group or total > GROUP_ROWS or places[key][0] != places[keys_by_group[-1][0]][0]:
+            keys_by_group.append([])
             total = count
-        divided[-1].append(key)
+        keys_by_group[-1].append(key)
     marks = [[file.name, (status := os.stat(file.path)).st_size, status.st_mtime_ns] for file in files]
     groups = []
-    for number, series in enumerate(divided):
-        needed = sorted({place for key in series for place in places[key]})
-        content = json.dumps([series, [marks[place] for place in needed]])
+    for number, series in enumerate(keys_by_group):
+        numbers = sorted({place for key in series for place in places[key]})
+        content = json.dumps([series, [marks[place] for place in numbers]])
         name = hashlib.sha256(content.encode(errors="surrogatepass")).hexdigest()[:16]
-        groups.append(SeriesGroup(number, tuple(series), tuple(files[place] for place in needed), name))
+        groups.append(SeriesGroup(number, tuple(series), tuple(files[place] for place in numbers), name))
     return groups
 
 

@@ -179,15 +179,15 @@ def detect_prepared(
     shifts = _find_shifts(normal.shift_limits(online=online), prepared, values, scores[DETECTOR].scores)
     metrics = {}
     if grid.labels is not None:
-        judged: dict[str, _ScoresAndEvents] = {name: (each.scores, each.events) for name, each in series.items()}
-        if parsed.kind == "fixed" and MAHALANOBIS in judged:
+        by_scorer: dict[str, _ScoresAndEvents] = {name: (each.scores, each.events) for name, each in series.items()}
+        if parsed.kind == "fixed" and MAHALANOBIS in by_scorer:
             # A fixed threshold is in units of the model's scores.
-            judged[MAHALANOBIS] = series[MAHALANOBIS].scores, None
+            by_scorer[MAHALANOBIS] = series[MAHALANOBIS].scores, None
         scale = detector.scales.scale.common
         if scale.kind == "fixed":
             distances = np.square((values - scale.offset) / scale.range)
-            judged["raw values"] = mean_over_features(distances), None
-        metrics = _evaluate_on_labels(grid, judged, normal.window)
+            by_scorer["raw values"] = mean_over_features(distances), None
+        metrics = _evaluate_on_labels(grid, by_scorer, normal.window)
     return Detection(prepared, normal, series[DETECTOR], series[PCA], metrics, shifts, online)
 
 
@@ -212,14 +212,14 @@ def _find_shifts(limits: ShiftLimits, prepared: PreparedTable, values: Array, sc
     return shifts
 
 
-def _evaluate_on_labels(grid: Panel, judged: Mapping[str, _ScoresAndEvents], window: int) -> dict[str, LabelMetrics]:
+def _evaluate_on_labels(grid: Panel, by_scorer: Mapping[str, _ScoresAndEvents], window: int) -> dict[str, LabelMetrics]:
     """Return the metrics of scores and events on the labels, by scorer.
 
     Rows without a label count as normal, and rows without a score have the lowest score. Metrics that need both
     labeled and unlabeled rows are NaN otherwise.
     """
     labels, metrics = known_anomalies(grid), {}
-    for name, (scores, events) in judged.items():
+    for name, (scores, events) in by_scorer.items():
         filled = np.where(np.isnan(scores), np.nanmin(scores), scores)
         metrics[name] = LabelMetrics(
             ranking_metrics(labels, filled, window, grid.segment),

@@ -97,8 +97,8 @@ def evaluate_detection(detection: detect.Detection, labels: str, advice: str) ->
     Raises:
         DataError: If no row, or every row, is a known anomaly.
     """
-    marked = detection.labeled_rows()
-    if not marked.any() or marked.all():
+    is_anomaly = detection.labeled_rows()
+    if not is_anomaly.any() or is_anomaly.all():
         raise DataError(f"{labels} marks no row, or every row, so there are no metrics. {advice}", code=Code.LABELS)
     return Evaluation({NEW_DATA: _anomaly_metrics(detection.metrics)})
 
@@ -176,9 +176,9 @@ def evaluate_forecasts(
         feature_names=layout.values,
         covariates=layout.covariates,
     )
-    fitted = Baselines(forecaster.seasons, horizon, regression)
+    baselines = Baselines(forecaster.seasons, horizon, regression)
     method = forecast_method(forecaster.rollout.network, split.span)
-    errors = forecast_metrics.forecast_errors(method, whole, split, fitted, forecaster.calibration)
+    errors = forecast_metrics.forecast_errors(method, whole, split, baselines, forecaster.calibration)
     if not errors.known.any():
         raise DataError(
             f"{prepared.table.name}: all values after its windows are missing, so no forecast can be compared. Pass a "

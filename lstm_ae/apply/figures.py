@@ -20,12 +20,12 @@ def detection_figure(detection: Detection) -> Figure:
     names, ids = table.layout.values, table.ids
     owners = [grid.series[event.peak] for event in scored.events]
     shown = int(np.bincount(owners).argmax()) if owners else 0
-    which = f"{'the most events' if owners else 'the first'} of {len(ids):,} series"
+    choice = f"{'the most events' if owners else 'the first'} of {len(ids):,} series"
     events = [event for event in scored.events if grid.series[event.peak] == shown]
     columns = largest_contributors(events, len(names), MAX_COLUMNS)
     title = []
     if len(ids) > 1:
-        title.append(f"{ids[shown]}, {which}")
+        title.append(f"{ids[shown]}, {choice}")
     if len(columns) < len(names):
         order = "the largest shares in the events" if events else "the first"
         title.append(f"{len(columns)} of {len(names):,} columns: {order}")

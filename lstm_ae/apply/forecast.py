@@ -186,7 +186,7 @@ def forecast_table(
     assert config.horizon is not None
     steps = count_steps(config, horizon)
     grid, table = prepared.grid, prepared.table
-    listed = grid.series if prepared.plan is None else np.r_[grid.series, prepared.plan.series]
+    series = grid.series if prepared.plan is None else np.r_[grid.series, prepared.plan.series]
     last = find_last_windows(prepared)
     if not len(last):
         raise too_few_rows(prepared, window, place=" at the end of a series")
@@ -229,7 +229,7 @@ def forecast_table(
     return TableForecast(
         table,
         grid.series[last].astype(np.int64),
-        tuple(table.ids[place] for place in np.setdiff1d(listed, grid.series[last])),
+        tuple(table.ids[place] for place in np.setdiff1d(series, grid.series[last])),
         timed,
         grid.times[rows] if timed else rows,
         ahead,
@@ -295,9 +295,9 @@ def _recent_windows(forecaster: RunForecaster, prepared: PreparedTable, last: in
         return np.zeros(0, np.int64)
     begin = int(np.searchsorted(grid.segment, grid.segment[last]))
     begin = max(begin, last + 1 - forecaster.recent_steps)
-    every = np.arange(begin, last - prepared.window - horizon + 2)
-    every = every[grid.times[every + prepared.window] > until]
-    return every[::-1][:: adaptation_spacing(horizon)][:RECENT_FORECASTS][::-1]
+    starts = np.arange(begin, last - prepared.window - horizon + 2)
+    starts = starts[grid.times[starts + prepared.window] > until]
+    return starts[::-1][:: adaptation_spacing(horizon)][:RECENT_FORECASTS][::-1]
 
 
 def _require_known_future(
@@ -318,8 +318,8 @@ def _require_known_future(
     """
     table, grid, read = prepared.table, prepared.grid, ahead.shape[1]
     # The last step to forecast may be in a gap, such as a weekend, that a later row ends.
-    further = max(read, steps + prepared.max_gap)
-    known = read_known_future(prepared, config.known_future, last, further, config.duplicates)
+    known_steps = max(read, steps + prepared.max_gap)
+    known = read_known_future(prepared, config.known_future, last, known_steps, config.duplicates)
     columns = format_names([quote(name) for name in config.known_future])
     for place, row in enumerate(last):
         present = known.present[place]

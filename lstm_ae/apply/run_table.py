@@ -117,13 +117,13 @@ def read_with_run_config(config: Series, reading: JsonMapping | None) -> Series:
                 f"{flag_name(name)} applies to trainings only. Another table takes {', '.join(map(flag_name, REREAD))}",
                 code=Code.OPTION_NOT_APPLICABLE,
             )
-    changed = dict(reading)
+    options = dict(reading)
     if "time_format" in reading:
-        changed = {"date_order": None, "time_unit": None, **changed}
+        options = {"date_order": None, "time_unit": None, **options}
     elif {"date_order", "time_unit"} & set(reading):
-        changed["time_format"] = None
-    changed["missing"] = (*config.missing, *reading.get("missing", ()))
-    return dataclasses.replace(config, **changed)
+        options["time_format"] = None
+    options["missing"] = (*config.missing, *reading.get("missing", ()))
+    return dataclasses.replace(config, **options)
 
 
 def read_run_table(config: Series, request: TableRequest) -> Panel:

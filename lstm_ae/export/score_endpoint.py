@@ -174,11 +174,11 @@ def shape_residuals(remembered: tf.Variable, deviation: Array, scaled: tf.Tensor
         deviation: Its deviations, `(features,)`.
         scaled: `(windows, window, features)` scaled windows, NaN where a value is missing.
     """
-    missing, nothing = tf.math.is_nan(scaled), tf.zeros((), tf.float64)
+    missing, zero = tf.math.is_nan(scaled), tf.zeros((), tf.float64)
     values = tf.clip_by_value(tf.cast(scaled, tf.float64) / deviation, -LARGEST_VALUE, LARGEST_VALUE)
-    values = tf.where(missing, nothing, values)
+    values = tf.where(missing, zero, values)
     present = tf.maximum(tf.reduce_sum(tf.cast(~missing, tf.float64), axis=1, keepdims=True), 1.0)
-    values = tf.where(missing, nothing, values - tf.reduce_sum(values, axis=1, keepdims=True) / present)
+    values = tf.where(missing, zero, values - tf.reduce_sum(values, axis=1, keepdims=True) / present)
     spread = tf.sqrt(tf.reduce_sum(tf.square(values), axis=1, keepdims=True) / present)
     shapes = tf.reshape(values / tf.maximum(spread, LEAST_SHAPE), (-1, remembered.shape[1]))
     exact = tf.cast(remembered, tf.float64)
@@ -225,11 +225,11 @@ def _mean_over_windows(
     def block(start: tf.Tensor, totals: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         ends, begins = (each[start : start + BLOCK_WINDOWS, None] for each in windows)
         places = ends + steps
-        own, places = (places >= begins)[..., None], tf.maximum(places, 0)
-        by_row = distances(tf.where(own, tf.gather(rows, places), tf.constant(float("nan"))))
+        in_segment, places = (places >= begins)[..., None], tf.maximum(places, 0)
+        by_row = distances(tf.where(in_segment, tf.gather(rows, places), tf.constant(float("nan"))))
         missing = tf.math.is_nan(by_row)
-        both = tf.concat([tf.where(missing, tf.zeros_like(by_row), by_row), tf.cast(~missing, tf.float32)], axis=-1)
-        totals += tf.math.unsorted_segment_sum(both, places, tf.shape(rows)[0])
+        terms = tf.concat([tf.where(missing, tf.zeros_like(by_row), by_row), tf.cast(~missing, tf.float32)], axis=-1)
+        totals += tf.math.unsorted_segment_sum(terms, places, tf.shape(rows)[0])
         return start + BLOCK_WINDOWS, totals
 
     _, totals = tf.while_loop(

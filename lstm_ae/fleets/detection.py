@@ -208,19 +208,19 @@ def detect_in_fleet(
     fleet.require_finished()
     config = run_config(fleet.common, "anomaly", reading=detector.reading)
     table, runs = read_run_table(config, request), fleet.runs()
-    trained = {series: str(run.directory.absolute()) for series, run in runs.items() if run.finished}
+    directories = {series: str(run.directory.absolute()) for series, run in runs.items() if run.finished}
     results = [
         SeriesDetection(number, name, "it has no model; see fleet.csv" if name in runs else UNKNOWN)
         for number, name in enumerate(table.ids)
-        if name not in trained
+        if name not in directories
     ]
     # Only the rows of the series that are being scored are in memory a second time.
     jobs = (
-        DetectionJob(number, own, trained[series])
+        DetectionJob(number, own, directories[series])
         for number, (series, own) in enumerate(take_series(table))
-        if series in trained
+        if series in directories
     )
-    waiting, work = len(table.ids) - len(results), dataclasses.replace(detector, models=len(trained))
+    waiting, work = len(table.ids) - len(results), dataclasses.replace(detector, models=len(directories))
     results += run_jobs(work, jobs, waiting, _give_up, engine, observer, completed=len(results))
     return FleetDetection(sorted(results, key=lambda result: result.number))
 

@@ -212,7 +212,9 @@ def train_fleet(
         if waiting:
             fleet.table.unlink(missing_ok=True)  # It marks the fleet as finished.
         done = len(jobs) - len(waiting)
-        failures = dict(run_jobs(task, waiting, len(waiting), end_without_results, engine, jobs_observer, completed=done))
+        failures = dict(
+            run_jobs(task, waiting, len(waiting), end_without_results, engine, jobs_observer, completed=done)
+        )
         rows = [_describe_series(job, failures.get(job.number, "")) for job in jobs]
         fleet.write_series(rows)
     return rows

@@ -121,8 +121,8 @@ def _renumber(config: JsonObject) -> JsonObject:
     counts = {base: itertools.count() for base in automatic.values()}
     names, numbers = dict[str, str](), dict[int, int]()
     for name, base in automatic.items():
-        every = (f"{base}_{number}" if number else base for number in counts[base])
-        names[name] = next(new for new in every if new not in layers or new in automatic)
+        candidates = (f"{base}_{number}" if number else base for number in counts[base])
+        names[name] = next(new for new in candidates if new not in layers or new in automatic)
 
     def renumbered(value: Any, key: str = "") -> Any:
         if isinstance(value, dict):
@@ -227,8 +227,8 @@ def require_known_classes(config: JsonObject) -> None:
     for item in _objects(config):
         name, module = item["class_name"], item.get("module")
         if not isinstance(name, str) or not isinstance(module, str | None) or name not in ALLOWED.get(module, ()):
-            shown = f"{module}.{name}" if module else f"{name}"
-            raise ValueError(f"it contains {shown[:100]!r}, a class that models of this package do not use")
+            text = f"{module}.{name}" if module else f"{name}"
+            raise ValueError(f"it contains {text[:100]!r}, a class that models of this package do not use")
         if item.get("registered_name") not in (None, name):
             raise ValueError(f"it registers {name!r} under a different name")
         if item.get("compile_config"):

@@ -203,12 +203,12 @@ def _relative_inputs(config: Snp, past: keras.KerasTensor) -> keras.KerasTensor:
     They are the change of the first price, the other prices of the day relative to it, and the change of the volume.
     """
     prices = _count_prices(config)
-    moved = past - ops.concatenate([past[:, :1], past[:, :-1]], axis=1)
-    read = [moved[..., :1]]
+    changes = past - ops.concatenate([past[:, :1], past[:, :-1]], axis=1)
+    read = [changes[..., :1]]
     if prices > 1:
         read.append(past[..., 1:prices] - past[..., :1])
     if "volume" in config.fields:
-        read.append(moved[..., prices:])
+        read.append(changes[..., prices:])
     return ops.concatenate(read, axis=-1)
 
 

@@ -96,7 +96,7 @@ class _Layers:
         """Return recurrent layers one after the other."""
         numbers = range(1, self.config.layers + 1)
         names = [[f"{direction}{name}_{number}" for direction in directions] for number in numbers]
-        return _Recurrent([[_Lstm(self.weights(each), self.choice) for each in both] for both in names])
+        return _Recurrent([[_Lstm(self.weights(each), self.choice) for each in row] for row in names])
 
     def encoder(self, prefix: str = "") -> "_Recurrent":
         """Return the recurrent layers of an encoder."""
@@ -141,8 +141,8 @@ class _Dense(NamedTuple):
 
 
 def _softmax(values: Array) -> Array:
-    grown = np.exp(values - values.max(axis=1, keepdims=True))
-    shares: Array = grown / grown.sum(axis=1, keepdims=True)
+    exponentials = np.exp(values - values.max(axis=1, keepdims=True))
+    shares: Array = exponentials / exponentials.sum(axis=1, keepdims=True)
     return shares
 
 
@@ -181,13 +181,13 @@ class _Lstm:
     def _compute(self, sequence: Array, constant: Array | None) -> Array:
         kernel, recurrent, bias = self.weights
         constants, units = self.size - sequence.shape[2], self.units
-        fixed = bias if constant is None else constant @ kernel[:constants] + bias
+        constant_gates = bias if constant is None else constant @ kernel[:constants] + bias
         hidden = cells = np.zeros((len(sequence if constant is None else constant), units), np.float32)
         states = np.empty((len(hidden), sequence.shape[1], units), np.float32)
         for step in range(sequence.shape[1]):
             gates = hidden @ recurrent
             gates += sequence[:, step] @ kernel[constants:]
-            gates += fixed
+            gates += constant_gates
             candidate = np.tanh(gates[:, 2 * units : 3 * units])
             np.negative(gates, out=gates)
             np.exp(gates, out=gates)
@@ -237,9 +237,9 @@ class _Recurrent:
 def _autoencoder(layers: _Layers, steps: int) -> tuple[Function, Function]:
     """Return the functions from scaled windows to codes, and from codes to reconstructions."""
     encoder, decoder = layers.encoder(), layers.recurrent("decoder")
-    to_code, linked = layers.dense("to_code"), LINEAR_DECODER in layers
-    to_values = layers.dense(RESIDUAL if linked else "reconstruction")
-    linear = (layers.dense(LINEAR_ENCODER), layers.dense(LINEAR_DECODER)) if linked else None
+    to_code, has_link = layers.dense("to_code"), LINEAR_DECODER in layers
+    to_values = layers.dense(RESIDUAL if has_link else "reconstruction")
+    linear = (layers.dense(LINEAR_ENCODER), layers.dense(LINEAR_DECODER)) if has_link else None
     limit = math.inf if layers.config.scale == "none" else LINEAR_LIMIT
 
     def encode(sequence: Array) -> Array:

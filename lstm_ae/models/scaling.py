@@ -93,8 +93,8 @@ def shift_to_series_scale(model: keras.Model, inputs: Mapping[str, keras.KerasTe
     windows = window + ops.cast(ops.zeros_like(inputs["series"]), "float32")[:, None, None]
     own = inner_scaling(model)({name: windows, "series": inputs["series"]})
     moved = common["offset"] + (values - own["offset"]) / own["range"] * common["range"]
-    alike = ops.logical_and(own["offset"] == common["offset"], own["range"] == common["range"])
-    return ops.where(alike, values, moved)
+    same_scale = ops.logical_and(own["offset"] == common["offset"], own["range"] == common["range"])
+    return ops.where(same_scale, values, moved)
 
 
 def unscale(

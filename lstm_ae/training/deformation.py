@@ -53,9 +53,9 @@ class Deformation(NamedTuple):
 
     def _source_points(self, batch: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Return the source row and column of each pixel of the deformed pictures, `(batch, SIDE * SIDE, 2)`."""
-        drawn = self.amount * tf.random.stateless_normal((batch, 7), seed)
-        turn, shear, shift = TURN * drawn[:, 0], SHEAR * drawn[:, 1], SHIFT * drawn[:, 2:4]
-        tall, wide = tf.exp(STRETCH * drawn[:, 4]), tf.exp(STRETCH * drawn[:, 5])
+        noise = self.amount * tf.random.stateless_normal((batch, 7), seed)
+        turn, shear, shift = TURN * noise[:, 0], SHEAR * noise[:, 1], SHIFT * noise[:, 2:4]
+        tall, wide = tf.exp(STRETCH * noise[:, 4]), tf.exp(STRETCH * noise[:, 5])
         cos, sin = tf.cos(turn), tf.sin(turn)
         # Scaling, then shear, then rotation.
         matrix = tf.reshape(
