@@ -182,5 +182,5 @@ def test_outputs_use_the_time_zone_of_the_input() -> None:
 
 def test_a_run_of_another_study_is_refused() -> None:
     run = open_run(Path(__file__).parents[2] / "saved_models/toy")
-    with pytest.raises(ConfigError, match="no run on a table"):
+    with pytest.raises(ConfigError, match="is not a run on a table"):
         run_config(run)
