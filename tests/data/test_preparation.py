@@ -15,12 +15,7 @@ from lstm_ae.config import Reading, Series
 from lstm_ae.config.reading import TimeStep, parse_step
 from lstm_ae.data.grid import common_step, find_duplicate_times, find_gaps, future_times, grid_slots, regularize
 from lstm_ae.data.panel import Panel
-from lstm_ae.data.preparation import (
-    PreparedTable,
-    cut_windows,
-    load_series,
-    prepare_table,
-)
+from lstm_ae.data.preparation import PreparedTable, cut_windows, load_series, prepare_table
 from lstm_ae.data.table_reader import read_panel
 from lstm_ae.data.time_zones import format_times
 from lstm_ae.errors import Code, ConfigError, DataError, LstmAeError

@@ -17,11 +17,7 @@ from lstm_ae.config.reading import TimeStep, parse_step
 from lstm_ae.data import season
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import prepare_table
-from lstm_ae.data.season import (
-    calendar_periods,
-    choose_default_steps,
-    find_seasons,
-)
+from lstm_ae.data.season import calendar_periods, choose_default_steps, find_seasons
 from lstm_ae.data.table_reader import read_panel
 
 Floats = NDArray[np.float64]
