@@ -104,7 +104,7 @@ class _LeakSamples(NamedTuple):
 
     def keep(self, rows: BoolArray) -> "_LeakSamples":
         """Return the samples of a mask."""
-        return _LeakSamples(self.past[rows], self.whole[rows], self.following[rows])
+        return _LeakSamples(*(values[rows] for values in self))
 
 
 def _sample_rows(splits: Sequence[Split], window: int, steps: int, width: int) -> _LeakSamples:

@@ -1,5 +1,6 @@
 """Find the files of a partitioned Parquet data set."""
 
+import itertools
 import os
 import urllib.parse
 from collections.abc import Iterator, Mapping
@@ -71,9 +72,8 @@ def _root(path: Path) -> Path:
     >>> _root(Path("data/machine=a/b.parquet")), _root(Path("data/a.parquet"))
     (PosixPath('data'), PosixPath('data'))
     """
-    parts = path.parts if path.is_dir() else path.parts[:-1]
-    chosen = ["=" in part for part in parts]
-    return Path(*parts[: chosen.index(True) if True in chosen else len(parts)])
+    folder = path if path.is_dir() else path.parent
+    return Path(*itertools.takewhile(lambda part: "=" not in part, folder.parts))
 
 
 def _keys(name: Path) -> dict[str, str]:

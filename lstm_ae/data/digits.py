@@ -70,9 +70,9 @@ def load(config: Mnist) -> Data:
     sizes = train, len(digits.labels) - train, len(digits.test_labels)
     order = stratified_order(digits.labels)
     return Data(
-        train=_split(digits.images, digits.labels, order[:train], config.read),
-        validation=_split(digits.images, digits.labels, order[train:], config.read),
-        test=_split(digits.test_images, digits.test_labels, np.arange(len(digits.test_labels)), config.read),
+        train=_split(digits.images, digits.labels, order[:train], config),
+        validation=_split(digits.images, digits.labels, order[train:], config),
+        test=_split(digits.test_images, digits.test_labels, np.arange(len(digits.test_labels)), config),
         scale=fixed_scale(0, MAX_PIXEL),
         source=Source(
             text="{}: {:,} training, {:,} validation and {:,} test digits".format(text, *sizes),
@@ -143,12 +143,11 @@ def stratified_order(labels: UInt8Array) -> Int64Array:
     return order[np.argsort(position, kind="stable")]
 
 
-def _split(images: UInt8Array, labels: UInt8Array, index: Int64Array, read: str) -> Split:
-    steps = IMAGE_SIDE * IMAGE_SIDE if read in ("pixels", "permuted") else IMAGE_SIDE
+def _split(images: UInt8Array, labels: UInt8Array, index: Int64Array, config: Mnist) -> Split:
     return Split(
-        series=images_to_rows(images[index], read),
-        starts=np.arange(len(index), dtype=np.int64) * steps,
-        span=steps,
+        series=images_to_rows(images[index], config.read),
+        starts=np.arange(len(index), dtype=np.int64) * config.steps,
+        span=config.steps,
         label=labels[index].astype(np.int32),
     )
 

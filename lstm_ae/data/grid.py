@@ -186,8 +186,7 @@ class DuplicateTimes(NamedTuple):
 
 def find_duplicate_times(table: Panel, places: Int64Array) -> DuplicateTimes | None:
     """Return the rows that share a grid position, or None if there are none."""
-    again = np.r_[False, places[1:] == places[:-1]] & ~run_starts(table.series)
-    rows = np.flatnonzero(again)
+    rows = np.flatnonzero(~run_starts(table.series, places))
     if not len(rows):
         return None
     second = int(rows[0])

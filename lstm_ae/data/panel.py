@@ -183,16 +183,12 @@ class Panel(NamedTuple):
             known: `(rows,)` False for a new row that is missing.
             times: `(rows,)` times of the new rows.
         """
-        values = self.values[source]
-        values[~known] = np.nan
-        return self._replace(
-            series=self.series[source],
-            segment=self.segment[source],
-            times=times,
-            values=values,
-            labels=None if self.labels is None else np.where(known, self.labels[source], np.int32(-1)),
-            lines=np.where(known, self.lines[source], np.int32(-1)),
-        )
+        spread = self.take(source)
+        spread.values[~known] = np.nan
+        for numbers in (spread.lines, spread.labels):
+            if numbers is not None:
+                numbers[~known] = -1
+        return spread._replace(times=times)
 
     def first_in_file(self, rows: BoolArray) -> int:
         """Return the index of the row of a mask that comes first in the file."""

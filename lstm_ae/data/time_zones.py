@@ -116,7 +116,7 @@ def infer_zone(layout: Layout, config: Reading) -> Zone:
     It is `Elapsed` for elapsed times, else `--time-zone`, else UTC for cells with offsets, else None.
     """
     if layout.form and layout.form.elapsed:
-        return Elapsed(UNITS.get(layout.form.unit, 1))
+        return Elapsed(layout.form.size)
     if config.time_zone is not None:
         return config.zone
     return datetime.UTC if layout.aware and not (layout.form and layout.form.unit) else None

@@ -107,6 +107,11 @@ class TimeForm(NamedTuple):
     elapsed: bool = False
     pattern: str = ""
 
+    @property
+    def size(self) -> int:
+        """Nanoseconds per unit of numeric times, or 1 for a counter of steps."""
+        return UNITS.get(self.unit, 1)
+
 
 def parse_date_parts(cell: str) -> re.Match[str] | None:
     """Return the match of `DATE` on a cell, or None if it is not a date.
@@ -348,9 +353,8 @@ def parse_times(cells: TextColumn, form: TimeForm) -> Int64Array:
 def cast_times(column: "pyarrow.StringArray", form: TimeForm) -> Int64Array | None:
     """Return the times of a whole column, or None if they must be parsed one by one."""
     if form.unit:
-        size = 1 if form.unit == STEPS else UNITS[form.unit]
         values = cast_integers(column)
-        return None if values is None or (abs(values) >= MAX_TIME / size).any() else values * size
+        return None if values is None or (abs(values) >= MAX_TIME / form.size).any() else values * form.size
     times = _cast_pattern(column, form) if form.pattern else cast_dates(column, form.order, aware=form.aware)
     return None if times is None or times.min() < TIME_LIMITS[0] or times.max() >= TIME_LIMITS[1] else times
 
@@ -371,7 +375,7 @@ def _cast_pattern(column: "pyarrow.StringArray", form: TimeForm) -> Int64Array |
 
 def _parse_number(cell: str, form: TimeForm) -> int:
     """Return a number as nanoseconds or steps; raise `ValueError` with the problem as a predicate."""
-    size = 1 if form.unit == STEPS else UNITS[form.unit]
+    size = form.size
     if not NUMBER.fullmatch(cell) or not abs(float(cell)) < MAX_TIME / size:
         raise ValueError("is not a time")
     if cell.lstrip("+-").isdigit():
