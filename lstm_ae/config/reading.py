@@ -180,19 +180,19 @@ class Reading(TableFormat):
         (),
         "Columns known in advance, such as a plan or a weather forecast.",
         details="Separated by commas. A forecast reads their values in the window and over the horizon and does not "
-        "predict them. To forecast, the table holds them in rows after the last one with other values.",
+        "predict them. For a forecast, add rows with these values only, after the last row with other values.",
     )
     static_cols: tuple[str, ...] = _rare(
         (),
         "Columns of one value per series, such as a shop's size.",
-        details="Separated by commas. A forecast reads them and does not predict them. They need --id-col, and one row "
-        "or more of each series with a value.",
+        details="Separated by commas. A forecast reads them and does not predict them. They need --id-col, and a value "
+        "in one row or more of each series.",
     )
     calendar: tuple[str, ...] = _rare(
         (),
         "Known features of the times: hour, weekday, month, holiday:DE, ...",
-        details="Separated by commas. They are computed from the times, in the time zone of the table. A holiday is "
-        "that of a country by its ISO code, and needs the extra [holidays].",
+        details="Separated by commas. They are computed from the times, in the time zone of the table. holiday:DE is "
+        "for the holidays of the country with this ISO code, and needs the extra [holidays].",
     )
     label_col: str | None = _reading(
         None, "Column of classes, or of 0 and 1 for anomalies.", details="It is not an input of the model."
@@ -200,8 +200,8 @@ class Reading(TableFormat):
     time_unit: str | None = _rare(
         None,
         "Unit of numeric times (default: detected).",
-        details="Times are counted since 1970 or, near 0, since the start. Detected is the unit that yields years 1990 "
-        "to 2100, else steps.",
+        details="Times count from 1970 or, near 0, from the start. The detected unit gives the years 1990 to 2100; "
+        "otherwise it is steps.",
         choices=("s", "ms", "us", "ns", STEPS),
     )
     time_zone: str | None = _rare(None, "Time zone of times without an offset, such as Europe/Berlin (default: UTC).")
@@ -310,13 +310,13 @@ class Reading(TableFormat):
         for name in self.calendar:
             if name not in CALENDAR and not re.fullmatch(rf"{HOLIDAY}[A-Z]{{2,3}}", name):
                 raise ConfigError(
-                    f"--calendar must be of {', '.join(CALENDAR)}, and {HOLIDAY} with the code of a country, as in "
+                    f"--calendar must list {', '.join(CALENDAR)}, or {HOLIDAY} with the code of a country, as in "
                     f"{HOLIDAY}DE. Received: {name[:60]!r}"
                 )
         for name in ("known_future", "static_cols", "calendar"):
             if getattr(self, name) and self.scale == "window":
                 raise ConfigError(
-                    "--scale window scales each window by its own range, which values known in advance may leave. Use "
+                    "--scale window scales each window by its own range, which values known in advance may exceed. Use "
                     f"another --scale with {flag_name(name)}",
                     code=Code.CONFLICTING_OPTIONS,
                 )

@@ -68,7 +68,7 @@ class Series(Reading, Config):
     views: tuple[str, ...] = _task(
         (),
         "Views of the anomaly score: network, shape, windows (default: automatic).",
-        details="network: residuals of the network, always one. shape: distance from the most similar shape of a "
+        details="network: residuals of the network; required. shape: distance from the most similar shape of a "
         "training window; final scores only. windows: Mahalanobis distance of the windows of continuous columns. "
         "Default: network,shape, and windows too if some columns are constant or binary; online network,windows.",
         needs=DETECTION,
@@ -76,8 +76,9 @@ class Series(Reading, Config):
     season: int | None = _task(
         None,
         "Season of the forecast baseline in steps (default: detected).",
-        details="At most a window, and the default horizon and half of the default window. The default is detected per "
-        "column in the training rows, or a multiple of a day, a week, or a year, if it improves the validation error.",
+        details="At most the window; also the default horizon and half of the default window. By default, it is "
+        "detected per column in the training rows, or a multiple of a day, a week, or a year if that lowers the "
+        "validation error.",
         minimum=2,
         maximum=100_000,
         needs=FORECAST,
@@ -114,7 +115,7 @@ class Series(Reading, Config):
         None,
         "Networks to average (default: 3 for short trainings, otherwise 1).",
         MODEL,
-        details="They have the seeds --seed, --seed + 1, and so on. Each is trained as if alone, beside the same "
+        details="They have the seeds --seed, --seed + 1, and so on. Each is trained independently, with the same "
         "--link. The average is saved as one model.",
         advanced=True,
         minimum=1,
@@ -138,7 +139,7 @@ class Series(Reading, Config):
         "batch_size",
         None,
         help="Samples per training step (default: 128, or fewer for few windows).",
-        details="With few windows down to 8, for 40 steps per epoch.",
+        details="With few windows, as small as 8, for 40 steps per epoch.",
         advanced=True,
     )
     epochs: int = redefault(Config, "epochs", 30)
@@ -146,7 +147,7 @@ class Series(Reading, Config):
         None,
         "Training steps per epoch (default: all windows of small tables).",
         TRAINING,
-        details="Windows are drawn at random. In large tables the default is as many steps as contain 4 million rows.",
+        details="Windows are drawn at random. In large tables, the default steps contain 4 million rows.",
         advanced=True,
         minimum=1,
         maximum=10_000_000,

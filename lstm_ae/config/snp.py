@@ -84,7 +84,7 @@ class Snp(TableFormat, ReconstructionConfig):
     inputs: str | None = _reading(
         None,
         "Inputs per day (default: --field).",
-        details="ohlc is all four prices, ohlcv with the volume; the report reads one price.",
+        details="ohlc: all four prices; ohlcv: with the volume. The report reads one price.",
         choices=("ohlc", "ohlcv"),
         needs=PREDICT,
     )
@@ -98,7 +98,7 @@ class Snp(TableFormat, ReconstructionConfig):
     split: str = _rare(
         "time",
         "Split by date (70/15/15), or shuffled as in the report.",
-        details="A shuffled split leaks: neighboring days of the test windows are trained on.",
+        details="A shuffled split leaks: training windows contain days of the test windows and their neighbors.",
         choices=("time", "report"),
     )
     scale: str = _rare(
@@ -125,7 +125,7 @@ class Snp(TableFormat, ReconstructionConfig):
         Series,
         "link",
         "baseline",
-        details="The linear regression is also the baseline. The network learns what it leaves over; without it, an "
+        details="The linear regression is also the baseline. The network learns its residuals; without it, an "
         "untrained network equals persistence, and a linear layer learns from the last day.",
         needs=(*PREDICT, ("target", ("change",))),
     )

@@ -86,7 +86,7 @@ def test_calendar_features_are_not_scaled() -> None:
             dict.fromkeys(COVARIATES, ()) | {"task": "anomaly", "horizon": None, "calendar": ("hour",)},
             "Remove --calendar",
         ),
-        ({"calendar": ("day",)}, r"--calendar must be of hour, weekday, month.* Received: 'day'"),
+        ({"calendar": ("day",)}, r"--calendar must list hour, weekday, month.* Received: 'day'"),
     ],
 )
 def test_conflicting_options_are_refused(options: dict[str, Any], problem: str) -> None:
