@@ -150,8 +150,7 @@ class CheckedTable:
         """Values of each modeled column that are not missing, in rows with an observed value."""
         panel = self.prepared.table
         columns = zip(panel.layout.values, panel.values.T, strict=True)
-        present = {name: column[~np.isnan(column)] for name, column in columns}
-        return {name: values for name, values in present.items() if len(values)}
+        return {name: values for name, column in columns if len(values := column[~np.isnan(column)])}
 
     @functools.cached_property
     def summaries(self) -> tuple[ColumnSummary, ...]:

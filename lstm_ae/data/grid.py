@@ -363,16 +363,15 @@ def lay_out_rows(
         step: step of the grid.
         zone: time zone of the table, see `later_times`.
     """
-    in_long_gap, rows = np.zeros(len(places), bool), np.flatnonzero(~observed)
-    if len(rows):
-        series_begins, valued = np.flatnonzero(first), np.flatnonzero(observed)
-        series, after = np.searchsorted(series_begins, rows, side="right") - 1, np.searchsorted(valued, rows)
-        begin, end = series_begins[series], np.r_[series_begins[1:], len(places)][series] - 1
-        before, after = np.r_[-1, valued][after], np.r_[valued, len(places)][after]
-        # Without a value before or after it in the series, a gap ends at the bounds of the series.
-        low = np.where(before >= begin, places[before], places[begin] - 1)
-        high = np.where(after <= end, places[np.minimum(after, end)], places[end] + 1)
-        in_long_gap[rows] = high - low - 1 > max_gap
+    in_long_gap = np.zeros(len(places), bool)
+    if not observed.all():
+        # Runs of rows of a series that all hold a value or all hold none, and the positions next to each run. A run
+        # without values at the start or the end of a series ends there.
+        begin = np.flatnonzero(run_starts(np.cumsum(first), observed))
+        end = np.r_[begin, len(places)][1:]
+        low = np.where(first[begin], places[begin] - 1, places[begin - 1])
+        high = np.where(np.r_[first, True][end], places[end - 1] + 1, np.r_[places, 0][end])
+        in_long_gap = np.repeat(~observed[begin] & (high - low - 1 > max_gap), end - begin)
     advance = np.where(first, 1, np.diff(places, prepend=0))
     begins = first | (advance - 1 > max_gap) | np.diff(in_long_gap, prepend=False) | (in_long_gap & (advance > 1))
     at = np.cumsum(np.where(begins, 1, advance)) - 1

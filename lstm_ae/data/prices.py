@@ -21,7 +21,7 @@ from lstm_ae.data.grid import find_duplicate_times
 from lstm_ae.data.panel import Panel, number_runs, run_starts
 from lstm_ae.data.preparation import PreparedTable, cut_windows
 from lstm_ae.data.scaling import Scale, company_scale, find_scale_lines, fixed_scale, log_scale
-from lstm_ae.data.split import SPLITS, TEST, TRAINING_END, VALIDATION_END, SplitRule, split_by_date
+from lstm_ae.data.split import SPLITS, TEST, SplitRule, split_by_date, split_ends
 from lstm_ae.data.table_reader import read_panel
 from lstm_ae.data.time_zones import DAY
 from lstm_ae.data.windows import Data, Source, Split, hash_arrays, require_samples
@@ -279,8 +279,7 @@ def _shuffle_split(whole: Split, config: Snp) -> tuple[Split, Split, Split]:
     """Return the windows of a split of all rows, shuffled and divided; only training windows have the stride."""
     whole, thinned = whole.recut(whole.span), whole
     order = np.random.default_rng(config.seed).permutation(whole.starts)
-    ends = [len(order) * TRAINING_END // 100, len(order) * VALIDATION_END // 100]
-    train, validation, test = (np.sort(starts) for starts in np.split(order, ends))
+    train, validation, test = (np.sort(starts) for starts in np.split(order, split_ends(len(order))))
     train = np.intersect1d(train, thinned.starts, assume_unique=True)
     return whole._replace(starts=train), whole._replace(starts=validation), whole._replace(starts=test)
 

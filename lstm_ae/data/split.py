@@ -16,9 +16,6 @@ from lstm_ae.errors import Code, ConfigError
 SPLITS = ("training", "validation", "test")
 TEST = SPLITS.index("test")
 
-# Percentages of the days at which the training and validation splits of `split_by_date` end.
-TRAINING_END, VALIDATION_END = 70, 85
-
 # Function that returns the split of each row of a panel: an index of `SPLITS`, or -1 for a row in no split.
 SplitRule = Callable[[Panel], NDArray[np.int8]]
 
@@ -87,8 +84,12 @@ def find_series_labels(table: Panel) -> NDArray[np.int32] | None:
 def split_by_date(panel: Panel) -> NDArray[np.int8]:
     """Return the split of each row, `(rows,)`; the days of all series are divided at the same dates."""
     days, at = np.unique(panel.days, return_inverse=True)
-    ends = [len(days) * TRAINING_END // 100, len(days) * VALIDATION_END // 100]
-    return np.searchsorted(ends, at, side="right").astype(np.int8)
+    return np.searchsorted(split_ends(len(days)), at, side="right").astype(np.int8)
+
+
+def split_ends(count: int) -> list[int]:
+    """Return where the training and validation splits of prices end among `count` days or windows: at 70% and 85%."""
+    return [count * percentage // 100 for percentage in (70, 85)]
 
 
 def _find_normal_rows(config: Reading, grid: Panel) -> BoolArray | None:

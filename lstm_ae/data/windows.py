@@ -326,14 +326,9 @@ def window_starts(segment: NDArray[np.int32], span: int, stride: int = 1) -> Int
     """
     if span < 1 or stride < 1:
         raise ValueError(f"span and stride must be at least 1. Received: span={span}, stride={stride}")
-    rows = len(segment)
-    if rows < span:
-        return np.empty(0, np.int64)
-    offset = np.arange(rows) - first_rows(segment)
-    start = np.arange(rows - span + 1, dtype=np.int64)
-    whole = segment[start] == segment[start + span - 1]
-    starts: Int64Array = start[whole & (offset[: len(start)] % stride == 0)]
-    return starts
+    count = max(len(segment) - span + 1, 0)
+    offset = np.arange(count) - first_rows(segment)[:count]
+    return np.flatnonzero((segment[:count] == segment[span - 1 :]) & (offset % stride == 0))
 
 
 def cut_panel(panel: Panel, span: int, stride: int = 1) -> Split:
