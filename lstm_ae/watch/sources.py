@@ -306,7 +306,7 @@ class LineReader:
         start = rows[0][0] - bool(names)
         if not names:
             cells = [next(split_rows([text], name, separator, number), (number, [])) for number, text in rows[:2]]
-            names = read_names(cells, self.reading, name)
+            names = read_names(cells, self.reading, name, "run")
         for number, line in enumerate(lines[:start], 1):
             self._decode(line, number, name)
         return LineFormat(names, separator, start, comment)

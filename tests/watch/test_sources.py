@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lstm_ae.config import Reading
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.watch.sources import BATCH_RECORDS, File, RowSource, StreamSource
 
 LIVE = Path("live.csv")
@@ -72,6 +72,13 @@ def test_other_lines_are_skipped_and_counted(text: str, reading: Any, lines: lis
     for each in (batch, stream):
         assert ([record["x"] for record in each.records], list(each.lines)) == (numbers(0, 2), lines)
         assert len(each.refused) == 2 * text.startswith("y")
+
+
+def test_missing_header_is_refused_without_the_option_of_a_training() -> None:
+    LIVE.write_text("0,0.5\n1,1.5\n")
+    with pytest.raises(DataError) as error:
+        opened().read(opened().read(None).cursor)
+    assert (error.value.code, "--columns" in str(error.value)) == (Code.TABLE_HEADER, False)
 
 
 def test_long_file_is_read_in_batches() -> None:
