@@ -31,7 +31,7 @@ def collect_table_warnings(config: Reading, prepared: PreparedTable) -> dict[str
     return {topic: text for topic, text in texts.items() if text}
 
 
-def describe_lookahead(data: Data, window: int, *, test_table: bool = False) -> str:
+def describe_lookahead(data: Data, window: int, *, test_table: bool) -> str:
     """Return a warning if training rows are later than forecasts of the test split; "" otherwise.
 
     Training rows are later if each series is divided within its own time range.
@@ -84,7 +84,7 @@ def describe_step_change(prepared: PreparedTable) -> str:
     )
 
 
-def describe_range_change(prepared: PreparedTable, scale: Scale, symbols: Sequence[str] = ()) -> str:
+def describe_range_change(prepared: PreparedTable, scale: Scale, symbols: Sequence[str]) -> str:
     """Return a description of the columns that are mostly far outside the training range; "" if there are none."""
     far, grid = [], prepared.grid
     values = SeriesScales(scale, symbols).to_common(grid).values

@@ -200,7 +200,7 @@ class TableSample(NamedTuple):
         return kinds
 
 
-def infer_layout(sample: TableSample, config: Reading, use: Use = "training") -> tuple[Layout, NumberNotation]:
+def infer_layout(sample: TableSample, config: Reading, use: Use) -> tuple[Layout, NumberNotation]:
     """Return the roles of the columns and the notation of the numbers, as configured or inferred.
 
     Args:

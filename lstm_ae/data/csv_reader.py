@@ -68,7 +68,7 @@ def _score_separator(lines: Sequence[str], mark: str) -> float:
     return agreeing * (0.1 + sum(map(_is_data_cell, cells)) / len(cells))
 
 
-def read_names(rows: Sequence[Row], config: Reading, name: str, use: Use = "training") -> tuple[str, ...]:
+def read_names(rows: Sequence[Row], config: Reading, name: str, use: Use) -> tuple[str, ...]:
     """Return the names of the columns, from `--columns` or the first row.
 
     Args:
@@ -167,9 +167,7 @@ def find_row_number_column(header: list[str], columns: dict[str, list[str]]) -> 
     return name if unnamed and counts and len(columns) > 1 else None
 
 
-def split_rows(
-    source: Iterable[str], name: str, separator: str = ",", first: int = 1
-) -> Iterator[tuple[int, list[str]]]:
+def split_rows(source: Iterable[str], name: str, separator: str, first: int = 1) -> Iterator[tuple[int, list[str]]]:
     """Yield each row that is not blank, with the line on which it starts.
 
     Args:
@@ -197,7 +195,7 @@ def split_rows(
 
 
 def scan_csv(
-    file: BinaryIO, name: str, config: Reading, use: Use = "training"
+    file: BinaryIO, name: str, config: Reading, use: Use
 ) -> tuple[TableSample, Callable[[Sequence[str]], Iterator[Batch]]]:
     """Return the first rows of an open CSV file, and a function that yields all rows of some columns.
 
@@ -295,7 +293,7 @@ class TextRows:
         ConfigError, DataError: as in `scan_csv`.
     """
 
-    def __init__(self, rows: Sequence[Row], separator: str, name: str, config: Reading, use: Use = "training") -> None:
+    def __init__(self, rows: Sequence[Row], separator: str, name: str, config: Reading, use: Use) -> None:
         names = read_names(rows, config, name, use)
         first = rows[not config.columns :]
         if not first:

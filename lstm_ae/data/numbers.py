@@ -130,7 +130,7 @@ def missing_words(config: Reading) -> frozenset[str]:
     return MISSING_WORDS | {word.lower() for word in config.missing}
 
 
-def missing_numbers(config: Reading, decimal: str = "point") -> tuple[float, ...]:
+def missing_numbers(config: Reading, decimal: str) -> tuple[float, ...]:
     """Return the configured missing values that are numbers, so that -999 matches -999.0 too."""
     numbers = [parse_number(word, decimal) for word in config.missing]
     return tuple(number for number in numbers if number is not None and not math.isnan(number))
@@ -236,7 +236,7 @@ class CellReader:
             the first one raises an error. Errors for a run do not advise to choose columns, which the run has fixed.
     """
 
-    def __init__(self, config: Reading, name: str, place: str, notation: NumberNotation, use: Use = "training") -> None:
+    def __init__(self, config: Reading, name: str, place: str, notation: NumberNotation, use: Use) -> None:
         self.name, self.place, self.notation, self.use = name, place, notation, use
         self.words = missing_words(config)
         self.numbers = missing_numbers(config, notation.decimal)

@@ -48,7 +48,7 @@ class PanelReader:
         ConfigError, DataError: as in `infer_layout`.
     """
 
-    def __init__(self, sample: TableSample, config: Reading, use: Use = "training") -> None:
+    def __init__(self, sample: TableSample, config: Reading, use: Use) -> None:
         self.config = config
         self.layout, notation = infer_layout(sample, config, use)
         self.cells = CellReader(config, sample.name, sample.place, notation, use)

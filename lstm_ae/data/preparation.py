@@ -63,7 +63,7 @@ class PreparedTable(NamedTuple):
     inferred: Mapping[str, str] = {}
     plan: Panel | None = None
 
-    def split_runs(self, before: int = 0) -> "SplitRuns":
+    def split_runs(self, before: int) -> "SplitRuns":
         """Return the runs of rows of one split within a segment, with up to `before` rows of the segment before."""
         segment = self.grid.segment
         begins = np.flatnonzero(run_starts(segment, self.split))

@@ -85,7 +85,7 @@ class Scale(NamedTuple):
         features = values.shape[2]
         return (self.plain(values) - offset[..., :features]) / span[..., :features]
 
-    def unscaled(self, scaled: Float32Array, past: Float32Array, line: NDArray[np.int32] | None = None) -> Float32Array:
+    def unscaled(self, scaled: Float32Array, past: Float32Array, line: NDArray[np.int32] | None) -> Float32Array:
         """Return scaled values in their original units; the inverse of `scaled`."""
         offset, span = self.of(past, line)
         features = scaled.shape[2]

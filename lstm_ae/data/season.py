@@ -170,7 +170,7 @@ def calendar_periods(step: TimeStep) -> tuple[int, ...]:
     )
 
 
-def find_seasons(series: Sequence[Float64Array], calendar: Sequence[int] = ()) -> ColumnSeasons:
+def find_seasons(series: Sequence[Float64Array], calendar: Sequence[int]) -> ColumnSeasons:
     """Find the seasons of one column: the shortest clear one, and each longer one that repeats the values better.
 
     Args:

@@ -74,7 +74,7 @@ class IncomingGrid:
         name: name of the series for errors; "" if there is only one.
     """
 
-    def __init__(self, config: Reading, features: int, name: str = "") -> None:
+    def __init__(self, config: Reading, features: int, name: str) -> None:
         self.of = f" of {name!r}" if name else ""
         self.step, self.rule, self.max_gap = config.step or TimeStep(), config.duplicates, config.max_gap or 0
         self.features = features

@@ -85,7 +85,7 @@ def read_panel(
     return panel._replace(layout=panel.layout._replace(inferred=inferred, settings=settings))
 
 
-def read(source: "BinaryIO | pyarrow.Table", config: Reading, name: str, use: Use = "training") -> Iterator[Panel]:
+def read(source: "BinaryIO | pyarrow.Table", config: Reading, name: str, use: Use) -> Iterator[Panel]:
     """Yield the rows of a table in its order, as panels with the labels as written for classes, see `join_panels`.
 
     Args:

@@ -56,7 +56,7 @@ def format_time(nanoseconds: int, zone: Zone = None) -> str:
     return text.replace("T", " ") if zone else text.replace("T", " ").removesuffix(" 00:00:00")
 
 
-def format_times(nanoseconds: Int64Array, zone: Zone = None) -> Array:
+def format_times(nanoseconds: Int64Array, zone: Zone) -> Array:
     """Return times for a file, `(rows,)`: in UTC, in a time zone with the offset, or as numbers if elapsed.
 
     All times have seconds, or all have nanoseconds if one of them needs it.
@@ -79,7 +79,7 @@ def format_times(nanoseconds: Int64Array, zone: Zone = None) -> Array:
     return texts
 
 
-def format_each_time(nanoseconds: Int64Array, zone: Zone = None) -> list[str] | list[int] | list[float]:
+def format_each_time(nanoseconds: Int64Array, zone: Zone) -> list[str] | list[int] | list[float]:
     """Return times as in `format_times`, but each with only as many decimals as it needs."""
     if isinstance(zone, Elapsed):
         # An integer keeps all digits, including those that a float cannot hold.

@@ -233,7 +233,7 @@ def suggest_format(cells: Sequence[str]) -> str | None:
     return pattern if pattern and all(_strptime(cell, pattern) for cell in some) else None
 
 
-def is_rising(cells: Sequence[str], series: Sequence[str] | None = None, *, repeats: bool = True) -> bool:
+def is_rising(cells: Sequence[str], series: Sequence[str] | None, *, repeats: bool = True) -> bool:
     """Return whether a column holds numbers that rise, except where a series starts anew.
 
     Args:
@@ -251,7 +251,7 @@ def is_rising(cells: Sequence[str], series: Sequence[str] | None = None, *, repe
     return rises and min(numbers) < max(numbers)
 
 
-def counts_steps(cells: Sequence[str], column: str, series: Sequence[str] | None = None) -> bool:
+def counts_steps(cells: Sequence[str], column: str, series: Sequence[str] | None) -> bool:
     """Return whether a column of integers counts steps or elapsed time, judged by its heading and rising values."""
     whole = all(NUMBER.fullmatch(cell) and float(cell).is_integer() for cell in cells)
     return whole and COUNTER_HEADING.fullmatch(column.strip()) is not None and is_rising(cells, series, repeats=False)

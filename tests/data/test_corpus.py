@@ -43,7 +43,7 @@ def describe(table: Panel) -> dict[str, Any]:
     if layout.time is None or isinstance(table.zone, Elapsed):
         times = format_each_time(table.times, table.zone or Elapsed(1))
     else:
-        times = format_each_time(table.times)
+        times = format_each_time(table.times, None)
     return {
         "time": layout.time,
         "times": times,

@@ -155,7 +155,7 @@ def test_find_seasons_combines_several_series() -> None:
     holes = [np.where(hours % 10 > 1, values, np.nan) for values in days]
     assert find_seasons([*walks, *holes], (24, 168)).steps == (24,)
     assert find_seasons(walks, (24, 168)).steps == ()
-    assert find_seasons([]).steps == ()
+    assert find_seasons([], ()).steps == ()
 
 
 def table_of(values: dict[str, Floats] | Floats, every: str) -> Panel:
