@@ -66,12 +66,12 @@ def find_leaks(
     """
     steps = max(min(MAX_STEPS, window, MAX_PAST_VALUES // data.train.features), 1)
     width = min(MAX_COLUMNS, columns or MAX_COLUMNS)
-    fitted = _sample_rows([data.train], window, steps, width)
-    judged = _sample_rows([data.validation, data.test], window, steps, width)
-    number = fitted.following.shape[1]
+    train = _sample_rows([data.train], window, steps, width)
+    test = _sample_rows([data.validation, data.test], window, steps, width)
+    number = train.following.shape[1]
     if number == 1:
         return []
-    leaks = [_find_leak(fitted, judged, target, copies=copies) for target in range(min(number, targets or number))]
+    leaks = [_find_leak(train, test, target, copies=copies) for target in range(min(number, targets or number))]
     return sorted((leak for leak in leaks if leak), key=lambda leak: -leak.skill)
 
 
@@ -94,12 +94,12 @@ class _LeakSamples(NamedTuple):
     Args:
         past: `(rows, steps, columns)` float64, the most recent step first. A missing value is replaced by the value
             before it, or by 0 if there is none.
-        whole: `(rows, columns)` bool, True where `past` needed no 0 as a replacement.
+        complete: `(rows, columns)` bool, True where `past` needed no 0 as a replacement.
         following: `(rows, columns)` values of the rows to predict, NaN where missing.
     """
 
     past: Array
-    whole: BoolArray
+    complete: BoolArray
     following: Array
 
     def keep(self, rows: BoolArray) -> "_LeakSamples":
@@ -116,16 +116,16 @@ def _sample_rows(splits: Sequence[Split], window: int, steps: int, width: int) -
         following, past = values[:, 0], values[:, 1:]
         for step in range(steps - 2, -1, -1):
             past[:, step] = np.where(np.isnan(past[:, step]), past[:, step + 1], past[:, step])
-        whole = np.all(~np.isnan(past), axis=1)
-        pieces.append(_LeakSamples(np.nan_to_num(past), whole, following))
+        complete = np.all(~np.isnan(past), axis=1)
+        pieces.append(_LeakSamples(np.nan_to_num(past), complete, following))
     return _LeakSamples(*(np.concatenate(parts) for parts in zip(*pieces, strict=True)))
 
 
-def _find_leak(fitted: _LeakSamples, judged: _LeakSamples, target: int, *, copies: bool) -> Leak | None:
+def _find_leak(train: _LeakSamples, test: _LeakSamples, target: int, *, copies: bool) -> Leak | None:
     """Return the leak into a target column, or None if there is none."""
     from sklearn.linear_model import LinearRegression
 
-    train, test = (each.keep(each.whole[:, target] & ~np.isnan(each.following[:, target])) for each in (fitted, judged))
+    train, test = (each.keep(each.complete[:, target] & ~np.isnan(each.following[:, target])) for each in (train, test))
     if len(train.past) < MIN_FIT_WINDOWS or len(test.past) < MIN_TEST_WINDOWS:
         return None
     own, following = train.past[..., target], train.following[:, target]
@@ -153,11 +153,10 @@ def _find_leak(fitted: _LeakSamples, judged: _LeakSamples, target: int, *, copie
         predicted = LinearRegression().fit(design, following).predict(design_test)
         return float(np.mean((predicted - test.following[:, target]) ** 2))
 
-    before, after = error(own.shape[1], ()), error(own.shape[1], (source,))
-    still = float(np.mean((test.past[:, 0, target] - test.following[:, target]) ** 2))
+    own_error, leak_error = error(own.shape[1], ()), error(own.shape[1], (source,))
+    persistence = float(np.mean((test.past[:, 0, target] - test.following[:, target]) ** 2))
+    limit = MAX_LEAK_ERROR * min(own_error, persistence)
     # A constant target cannot be forecast better than by persistence.
-    if still == 0 or after > MAX_LEAK_ERROR * min(before, still):
+    if persistence == 0 or leak_error > limit or (not copies and error(0, (source,)) <= limit):
         return None
-    if not copies and error(0, (source,)) <= MAX_LEAK_ERROR * min(before, still):
-        return None
-    return Leak(source, target, 1 - after / still, 1 - before / still)
+    return Leak(source, target, 1 - leak_error / persistence, 1 - own_error / persistence)

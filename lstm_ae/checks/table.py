@@ -75,12 +75,12 @@ def collect_new_table_warnings(
 
 def describe_step_change(prepared: PreparedTable) -> str:
     """Return a warning if rows are commonly further apart than the step of the run; "" otherwise."""
-    step, own = prepared.step, common_step(prepared.table)
-    if not step.size or own.size < 1.5 * step.size:
+    step, common = prepared.step, common_step(prepared.table)
+    if not step.size or common.size < 1.5 * step.size:
         return ""
     return (
-        f"The rows of {prepared.table.name} are {own.text} apart, and the run was trained on a row every {step.text}. "
-        f"Pass rows every {step.text}, or a run trained with --freq {own}"
+        f"The rows of {prepared.table.name} are {common.text} apart, and the run was trained on a row every "
+        f"{step.text}. Pass rows every {step.text}, or a run trained with --freq {common}"
     )
 
 

@@ -61,7 +61,7 @@ def known_anomalies(grid: Panel) -> BoolArray:
     labels = np.array([*parse_anomaly_labels(grid.classes), 0], bool)[grid.labels]
     # Missing rows always lie between two known rows of their segment.
     known = np.flatnonzero(grid.known)
-    after = np.cumsum(grid.known)
-    before, behind = known[np.maximum(after - 1, 0)], known[np.minimum(after, len(known) - 1)]
-    found: BoolArray = labels | (~grid.known & labels[before] & labels[behind])
-    return found
+    count = np.cumsum(grid.known)
+    before, after = known[np.maximum(count - 1, 0)], known[np.minimum(count, len(known) - 1)]
+    anomalies: BoolArray = labels | (~grid.known & labels[before] & labels[after])
+    return anomalies

@@ -221,10 +221,10 @@ def infer_layout(sample: TableSample, config: Reading, use: Use) -> tuple[Layout
             code=Code.TABLE_HEADER,
         )
     inferred: dict[str, str] = {}
-    taken = {*config.id_col, config.label_col, *config.value_cols, *config.covariates}
+    assigned = {*config.id_col, config.label_col, *config.value_cols, *config.covariates}
     time = config.time_col
     if time is None:
-        time, inferred["time_col"] = _choose_time_column(sample, kinds, config, {index, *taken}, use)
+        time, inferred["time_col"] = _choose_time_column(sample, kinds, config, {index, *assigned}, use)
     times: Sequence[str] = () if time is None else sample.cells[time]
     kind = sample.stored.get(time or "")
     stored = time is None or kind in ("time", "utc")
@@ -238,7 +238,7 @@ def infer_layout(sample: TableSample, config: Reading, use: Use) -> tuple[Layout
                 problem = f"{quote(time)} is stored as times. Remove {flag_name(option)}"
             raise ConfigError(f"{flag_name(option)} does not apply: {problem}", code=Code.OPTION_NOT_APPLICABLE)
     targets = config.value_cols or tuple(
-        name for name in names if kinds[name] in ("number", "empty") and name not in {time, index, *taken}
+        name for name in names if kinds[name] in ("number", "empty") and name not in {time, index, *assigned}
     )
     if not config.value_cols:
         inferred["value_cols"] = describe_values(targets)
@@ -252,10 +252,10 @@ def infer_layout(sample: TableSample, config: Reading, use: Use) -> tuple[Layout
     if use != "run" and time is not None and len(targets) == 1 and not config.id_col:
         _refuse_tidy_table(sample, kinds, time, targets[0])
     values = (*targets, *config.covariates)
-    if index in names and index not in (time, *values, *taken):
+    if index in names and index not in (time, *values, *assigned):
         inferred["index"] = f"{quote(index)} counts the rows and is left out"
     id_candidates = (
-        () if time is None else _choose_id_columns(sample, kinds, times, config.id_col, {time, index, *taken})
+        () if time is None else _choose_id_columns(sample, kinds, times, config.id_col, {time, index, *assigned})
     )
     settings = {"date_order": form.order} if form and "date_order" in inferred else {}
     if form and form.unit == STEPS:
@@ -308,7 +308,7 @@ def _add_notation(layout: Layout, sample: TableSample, config: Reading, use: Use
 
 
 def _choose_time_column(
-    sample: TableSample, kinds: Mapping[str, Kind], config: Reading, taken: set[str | None], use: Use
+    sample: TableSample, kinds: Mapping[str, Kind], config: Reading, assigned: set[str | None], use: Use
 ) -> tuple[str | None, str]:
     """Return the inferred column of times and the reason for it; None if rows are counted.
 
@@ -320,7 +320,7 @@ def _choose_time_column(
         option = "--time-unit" if config.time_format is None else "--time-format"
         raise ConfigError(f"{option} needs --time-col, the column that it describes", code=Code.MISSING_OPTION)
     names, cells, where = sample.names, sample.cells, sample.where
-    free = [name for name in names if name not in taken]
+    free = [name for name in names if name not in assigned]
     times = [name for name in free if kinds[name] == "time"]
     # A constant column, such as the start of a query, holds no times of rows.
     times.sort(key=lambda name: len(set(cells[name])) == 1 < len(cells[name]))
@@ -389,7 +389,7 @@ def _choose_id_columns(
     kinds: Mapping[str, Kind],
     times: Sequence[str],
     ids: tuple[str, ...],
-    taken: set[str | None],
+    assigned: set[str | None],
 ) -> tuple[tuple[str, ...], ...]:
     """Return candidate columns whose values leave no duplicate time in the first rows, text columns first.
 
@@ -401,7 +401,7 @@ def _choose_id_columns(
     for name in sample.names:
         number, clock = kinds[name] == "number", HOUR_HEADING.search(name) or any(map(CLOCK.fullmatch, cells[name]))
         whole = not is_time_heading(name) and all(map(str.isdecimal, cells[name]))
-        if name not in taken and not clock and (kinds[name] == "text" or (number and whole)):
+        if name not in assigned and not clock and (kinds[name] == "text" or (number and whole)):
             distinct[name] = number, len(set(cells[name]))
     possible = sorted((name for name in distinct if 2 * distinct[name][1] <= rows), key=distinct.__getitem__)
     words = {name for name in possible if not distinct[name][0] or distinct[name][1] ** 2 <= rows}

@@ -165,11 +165,11 @@ def _find_digits(data: str | None) -> _DigitSource:
         except Exception as error:  # Keras raises plain Exceptions; all mean that the download failed
             return _load_shipped_digits(" ".join(str(error).split())[:160])
     counts = np.bincount(digits.labels, minlength=10)
-    few = [digit for digit, count in enumerate(counts) if 0 < count < MIN_IMAGES]
-    if few:
+    rare = [digit for digit, count in enumerate(counts) if 0 < count < MIN_IMAGES]
+    if rare:
         raise DataError(
             f"{text}: there must be at least {MIN_IMAGES} training images of each digit, so that validation gets one. "
-            f"Received: {counts[few[0]]} of digit {few[0]}. Pass more images, or leave that digit out",
+            f"Received: {counts[rare[0]]} of digit {rare[0]}. Pass more images, or leave that digit out",
             code=Code.DIGIT_FILE,
         )
     number = len(digits.labels)

@@ -255,18 +255,18 @@ def read_known_future(
     place = np.full(len(plan.ids), -1)
     place[grid.series[last]] = np.arange(len(last))
     plan = plan.take(place[plan.series] >= 0)
-    own = place[plan.series]
+    index = place[plan.series]
     if prepared.step == TimeStep():
         position = grid_slots(plan, prepared.step) + 1
     else:
-        position = grid_positions(plan.times, grid.times[last][own], prepared.step, plan.zone)
+        position = grid_positions(plan.times, grid.times[last][index], prepared.step, plan.zone)
     if duplicates == "error":
         refuse_duplicates(plan, prepared.step, position)
     plan, position = merge_duplicates(plan, position, duplicates)
-    own = place[plan.series]
+    index = place[plan.series]
     within = (position >= 1) & (position <= steps)
-    values[own[within], position[within] - 1] = plan.columns(columns)[within]
-    present[own[within], position[within] - 1] = True
+    values[index[within], position[within] - 1] = plan.columns(columns)[within]
+    present[index[within], position[within] - 1] = True
     return KnownFuture(values, present)
 
 

@@ -116,9 +116,9 @@ def find_gap_rows(panel: Panel) -> BoolArray:
     ends = np.r_[np.flatnonzero(first)[1:], len(at)] - 1
     change = np.bincount(at[first], minlength=len(days) + 1) - np.bincount(at[ends] + 1, minlength=len(days) + 1)
     traded = 2 * np.bincount(at, minlength=len(days)) >= np.cumsum(change)[:-1]
-    passed = np.cumsum(traded)
-    missed: Int64Array = passed[at][1:] - traded[at][1:] - passed[at][:-1]
-    gaps: BoolArray = ~first & np.r_[False, (missed > 0) | (np.diff(panel.times) > MAX_PAUSE_DAYS * DAY)]
+    trading_days = np.cumsum(traded)
+    missing: Int64Array = trading_days[at][1:] - traded[at][1:] - trading_days[at][:-1]
+    gaps: BoolArray = ~first & np.r_[False, (missing > 0) | (np.diff(panel.times) > MAX_PAUSE_DAYS * DAY)]
     return gaps
 
 

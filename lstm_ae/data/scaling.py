@@ -203,9 +203,9 @@ def company_scale(series: Float32Array, line: NDArray[np.int32], lines: int) -> 
     high = np.full((lines + 1, series.shape[1]), -np.inf, np.float32)
     np.minimum.at(low, line, series)
     np.maximum.at(high, line, series)
-    seen = np.isfinite(low)
-    low = np.where(seen, low, np.float32(0))
-    return Scale("company", low, nonzero_ranges(np.where(seen, high - low, np.float32(1))))
+    present = np.isfinite(low)
+    low = np.where(present, low, np.float32(0))
+    return Scale("company", low, nonzero_ranges(np.where(present, high - low, np.float32(1))))
 
 
 def series_scale(series: Float32Array, line: NDArray[np.int32], lines: int, common: Scale, min_count: int) -> Scale:

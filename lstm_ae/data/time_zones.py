@@ -69,12 +69,12 @@ def format_times(nanoseconds: Int64Array, zone: Zone) -> Array:
     texts: StringArray = np.empty(len(nanoseconds), f"U{TIME_WIDTHS[unit] + len(_format_offset(0))}")
     # Blocks limit memory usage, because intermediate results of NumPy are twice as long.
     for start in range(0, len(texts), BLOCK_ROWS):
-        some = nanoseconds[start : start + BLOCK_ROWS]
+        block = nanoseconds[start : start + BLOCK_ROWS]
         # Offsets are written in minutes. The local time drops the seconds of an offset too, so it is the same instant.
-        minutes = (to_local_times(some, zone) - some) // UNITS["min"]
+        minutes = (to_local_times(block, zone) - block) // UNITS["min"]
         different, place = np.unique(minutes, return_inverse=True)
         ends = np.array([_format_offset(offset) for offset in different.tolist()])
-        clocks = np.datetime_as_string((some + minutes * UNITS["min"]).view("datetime64[ns]"), unit)
+        clocks = np.datetime_as_string((block + minutes * UNITS["min"]).view("datetime64[ns]"), unit)
         texts[start : start + BLOCK_ROWS] = np.char.add(clocks, ends[place])
     return texts
 

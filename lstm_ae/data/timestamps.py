@@ -226,11 +226,11 @@ def suggest_format(cells: Sequence[str]) -> str | None:
     >>> suggest_format(["2024013123"])
     '%Y%m%d%H'
     """
-    some = cells[:100]
-    if not some or len(set(map(len, some))) > 1 or not all(map(DIGIT_STAMP.fullmatch, some)):
+    first = cells[:100]
+    if not first or len(set(map(len, first))) > 1 or not all(map(DIGIT_STAMP.fullmatch, first)):
         return None
-    pattern = DIGIT_FORMATS.get(len(some[0]))
-    return pattern if pattern and all(_strptime(cell, pattern) for cell in some) else None
+    pattern = DIGIT_FORMATS.get(len(first[0]))
+    return pattern if pattern and all(_strptime(cell, pattern) for cell in first) else None
 
 
 def is_rising(cells: Sequence[str], series: Sequence[str] | None, *, repeats: bool = True) -> bool:
