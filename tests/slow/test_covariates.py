@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 ROWS, AHEAD = 240, 8
 COVARIATES = "--id-col shop --past-cols rain --known-future plan --static-cols size --calendar hour,holiday:DE"
 SIZES = "--window 12 --horizon 4 --units 3 --deterministic"
-TRAIN = f"--task forecast {COVARIATES} {SIZES} --epochs 2 --scale series --seeds 2"
+TRAIN = f"--task forecast {COVARIATES} {SIZES} --epochs 2 --scale series --seeds 2 --segment 5"
 
 
 def write_table(path: Path, seed: int) -> None:
@@ -32,13 +32,13 @@ def write_table(path: Path, seed: int) -> None:
     pd.concat(frames).to_csv(path, index=False, float_format="%.4f")
 
 
-@pytest.fixture(scope="module", params=["", "--segment 5"])
-def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with two tables and a run."""
     folder = tmp_path_factory.mktemp("covariates")
     for number, name in enumerate(("t.csv", "other.csv")):
         write_table(folder / name, number)
-    done(f"series train {folder / 't.csv'} {TRAIN} {request.param} --out {folder / 'run'}")
+    done(f"series train {folder / 't.csv'} {TRAIN} --out {folder / 'run'}")
     return folder
 
 
