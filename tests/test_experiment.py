@@ -151,13 +151,6 @@ def test_resumed_run_equals_an_uninterrupted_run(toy: Run) -> None:
     assert not run.finished
     with pytest.raises(DataError, match=r"is unfinished. Resume with: lstmae toy train --resume --out here"):
         open_trained(run)
-    with pytest.raises(DataError, match="The data differs from that of 'here'"):
-        experiment.resume(run, TOY, load(Toy(sequences=40, seed=8)))
-
-    # A run that another process trains is refused.
-    with filelock.FileLock(run.lock), pytest.raises(ConfigError, match="Another process is writing to 'here'"):
-        experiment.resume(run, TOY, load(TOY))
-
     experiment.resume(run, TOY, load(TOY))
     resumed, whole = run.metrics(), toy.metrics()
     assert resumed["test"] == whole["test"]
