@@ -37,14 +37,9 @@ def killer(kill_at: int) -> Callable[..., None]:
     return count
 
 
-def _run_in(place: Path, watch: Callable[..., None], kill_at: int) -> None:
+def _run_in(place: Path, watch: Callable[..., None], kill_at: int = 0) -> None:
     os.chdir(place)
     watch(killer(kill_at))
-
-
-def run_watch(watch: Callable[..., None], place: Path, kill_at: int = 0) -> Any:
-    """Run `watch(count)` in a folder in another process; return its exit code."""
-    return forked(_run_in, place, watch, kill_at)
 
 
 RANDOM = random.Random(0)
@@ -123,7 +118,7 @@ def test_kill_at_any_step_loses_no_row_and_no_message(kind: str, tmp_path: Path)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     with webhook_server() as hook, webhook_server() as other, FEEDS[kind]() as feed:
         run, run_killed = (
-            functools.partial(run_watch, functools.partial(_watch, feed.source(place), server.url), place)
+            functools.partial(forked, _run_in, place, functools.partial(_watch, feed.source(place), server.url))
             for place, server in ((whole, hook), (killed, other))
         )
         for place, start in ((whole, run), (killed, run_killed)):
@@ -136,7 +131,7 @@ def test_kill_at_any_step_loses_no_row_and_no_message(kind: str, tmp_path: Path)
         for number in range(200):
             feed.add(killed, ROWS[row : row + 6])
             row += 6
-            code = run_killed(kill_at=1 + number % 13)
+            code = run_killed(1 + number % 13)
             assert code in (0, -signal.SIGKILL)
             kills += code != 0
             if row >= len(ROWS) and code == 0:
