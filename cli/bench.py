@@ -22,14 +22,14 @@ DEFAULT_SHAPES = "16x50x1,8x28x28,32x28x28,16x784x1,128x784x1"
 
 app = typer.Typer(name="bench")
 
-Rounds = Annotated[int, named("<int>", "Rounds in which all contestants run in turn.", "", min=1)]
+Rounds = Annotated[int, named("<int>", "Rounds in which all contestants run in turn.", min=1)]
 
 
 @command(app, "train", "lstmae bench train --rounds 3 --shapes 4x10x1x32")
 def train(
     *,
     shapes: Annotated[
-        str, named("<a,b,...>", "Units x steps x features (x batch) of the autoencoders.", "")
+        str, named("<a,b,...>", "Units x steps x features (x batch) of the autoencoders.")
     ] = DEFAULT_SHAPES,
     rounds: Rounds = 5,
     console: Console,
@@ -66,8 +66,8 @@ def serve(
     folder: Annotated[Path, typer.Argument(help="A run with an exported version; its model must have one input.")],
     *,
     rounds: Rounds = 3,
-    seconds: Annotated[float, named("<float>", "Seconds of load for each.", "", min=0.1)] = 5.0,
-    no_plain: Annotated[bool, switch("no-plain", "Leave out the server of FastAPI and model.predict.", "")] = False,
+    seconds: Annotated[float, named("<float>", "Seconds of load for each.", min=0.1)] = 5.0,
+    no_plain: Annotated[bool, switch("no-plain", "Leave out the server of FastAPI and model.predict.")] = False,
     console: Console,
 ) -> None:
     """Time the server with 1, 8, and 64 clients, compared with FastAPI and model.predict."""
@@ -94,11 +94,11 @@ def serve(
 def anomalies(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of files in the form of TSB-AD.")],
     *,
-    no_network: Annotated[bool, switch("no-network", "Evaluate the baselines only, and train no network.", "")] = False,
-    seed: Annotated[int, named("<int>", "Seed of the trainings.", "", min=0)] = 0,
-    views: Annotated[str | None, named("<a,b,...>", "Views of the network's score (default: automatic).", "")] = None,
-    jobs: Annotated[int | None, named("<int>", "Files evaluated at once (default: one per core).", "", min=1)] = None,
-    out: Annotated[Path | None, named("<file>", "CSV or Parquet file for the results of each series.", "")] = None,
+    no_network: Annotated[bool, switch("no-network", "Evaluate the baselines only, and train no network.")] = False,
+    seed: Annotated[int, named("<int>", "Seed of the trainings.", min=0)] = 0,
+    views: Annotated[str | None, named("<a,b,...>", "Views of the network's score (default: automatic).")] = None,
+    jobs: Annotated[int | None, named("<int>", "Files evaluated at once (default: one per core).", min=1)] = None,
+    out: Annotated[Path | None, named("<file>", "CSV or Parquet file for the results of each series.")] = None,
     console: Console,
 ) -> None:
     """Evaluate anomaly detection on labeled series by the protocol of TSB-AD."""

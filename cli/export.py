@@ -9,7 +9,7 @@ from lstm_ae.errors import Code, ConfigError
 
 from .backend import import_tensorflow, silence_stderr
 from .console import Console
-from .options import RunArgument, command, switch
+from .options import RunArgument, command, named, switch
 from .results import show_files
 
 if TYPE_CHECKING:
@@ -24,17 +24,13 @@ def register(app: typer.Typer) -> None:
     def export(
         run: RunArgument,
         *,
-        out: Annotated[
-            Path | None, typer.Option(metavar="<folder>", help="Folder of the model's versions (default: the run).")
-        ] = None,
+        out: Annotated[Path | None, named("<folder>", "Folder of the model's versions (default: the run).")] = None,
         format: Annotated[
             str,
-            typer.Option(
-                metavar="<a,b,...>", help="Formats: savedmodel (always), onnx, litert (extras onnx and litert)."
-            ),
+            named("<a,b,...>", "Formats: savedmodel (always), onnx, litert (extras onnx and litert)."),
         ] = "savedmodel",
         verify_only: Annotated[
-            bool, switch("verify-only", "Only check one exported version, or all in a folder.", "")
+            bool, switch("verify-only", "Only check one exported version, or all in a folder.")
         ] = False,
         console: Console,
     ) -> None:

@@ -77,21 +77,23 @@ def complete_runs(incomplete: str) -> list[str]:
     return [path for path in ("latest", *(str(run.directory) for run in Run.list_all())) if path.startswith(incomplete)]
 
 
-def named(metavar: str, help: str, panel: str = RUN, **details: Any) -> Any:
+def named(metavar: str, help: str, panel: str = "", **details: Any) -> Any:
     """Return an option with a value."""
     return typer.Option(metavar=metavar, help=help, rich_help_panel=panel, **details)
 
 
-def switch(name: str, help: str, panel: str = RUN, **details: Any) -> Any:
+def switch(name: str, help: str, panel: str = "", **details: Any) -> Any:
     """Return an option without a value."""
     return typer.Option(f"--{name}", help=help, rich_help_panel=panel, **details)
 
 
-Out = Annotated[Path | None, named("<folder>", "New or empty directory, or with --resume the one to continue.")]
+Out = Annotated[Path | None, named("<folder>", "New or empty directory, or with --resume the one to continue.", RUN)]
 
-Folder = Annotated[Path | None, named("<folder>", "Directory for the results; an interrupted command resumes in it.")]
+Folder = Annotated[
+    Path | None, named("<folder>", "Directory for the results; an interrupted command resumes in it.", RUN)
+]
 
-Resume = Annotated[bool, switch("resume", "Continue the unfinished run or search at --out.")]
+Resume = Annotated[bool, switch("resume", "Continue the unfinished run or search at --out.", RUN)]
 
 RunArgument = Annotated[
     str,
@@ -100,7 +102,9 @@ RunArgument = Annotated[
 
 ChosenRun = Annotated[
     str | None,
-    named("<run>", "Run directory, or latest (default: the latest with these options).", autocompletion=complete_runs),
+    named(
+        "<run>", "Run directory, or latest (default: the latest with these options).", RUN, autocompletion=complete_runs
+    ),
 ]
 
 Table = Annotated[str, typer.Argument(metavar="DATA", help="Table with the columns of the training table.")]
@@ -117,19 +121,19 @@ LabelColumn = Annotated[
 
 Figure = Annotated[Path | None, named("<file>", "PNG file for the figure (default: in the run).", OUTPUT)]
 
-Trust = Annotated[bool, switch("trust", "Also load models with operations that may access files.", "")]
+Trust = Annotated[bool, switch("trust", "Also load models with operations that may access files.")]
 
 Levels = Annotated[
     str,
-    typer.Option("--level", metavar="<int,...>", help="Coverage of the prediction intervals in percent.", hidden=True),
+    named("<int,...>", "Coverage of the prediction intervals in percent.", hidden=True),
 ]
 
-Folds = Annotated[int, named("<int>", "Number of folds.", "", min=2, max=100)]
+Folds = Annotated[int, named("<int>", "Number of folds.", min=2, max=100)]
 
-FoldJobs = Annotated[int, named("<int>", "Trainings that run at once.", hidden=True, min=1, max=1024)]
+FoldJobs = Annotated[int, named("<int>", "Trainings that run at once.", RUN, hidden=True, min=1, max=1024)]
 
 Address = Annotated[
-    str | None, named("<address>", "Address of the cluster (default: one on this machine).", hidden=True)
+    str | None, named("<address>", "Address of the cluster (default: one on this machine).", RUN, hidden=True)
 ]
 
 Jobs = Annotated[
@@ -162,10 +166,10 @@ class EngineOptions:
     """Options of the training of a fleet, or of a detection in a data set or with a fleet, in several processes."""
 
     engine: Annotated[
-        str | None, named("<name>", "Process a data set or a fleet: local, ray, dask, or spark.", hidden=True)
+        str | None, named("<name>", "Process a data set or a fleet: local, ray, dask, or spark.", RUN, hidden=True)
     ] = None
     jobs: Annotated[
-        int | None, named("<int>", "Series at once (default: one per core).", min=1, max=1024, hidden=True)
+        int | None, named("<int>", "Series at once (default: one per core).", RUN, min=1, max=1024, hidden=True)
     ] = None
     address: Address = None
 
@@ -394,7 +398,7 @@ def _study_parameters(study: type[Config]) -> list[inspect.Parameter]:
     from lstm_ae.config.presets import PRESETS
 
     names = list(PRESETS[task_of(study())])
-    preset = named("<name>", f"Named settings: {', '.join(names)}.")
+    preset = named("<name>", f"Named settings: {', '.join(names)}.", RUN)
     presets = [make_parameter("preset", Annotated[str | None, preset])] if names else []
     return [*presets, make_parameter("config_file", _CONFIG_FILE)]
 

@@ -9,7 +9,7 @@ from lstm_ae.formatting import format_count
 
 from .backend import import_tensorflow
 from .console import Console
-from .options import Trust, command
+from .options import Trust, command, named
 
 
 def register(app: typer.Typer) -> None:
@@ -20,13 +20,11 @@ def register(app: typer.Typer) -> None:
         model: Annotated[Path, typer.Argument(help="Folder of an exported model, or of one of its versions.")],
         data: Annotated[Path, typer.Argument(help="Table: CSV or Parquet.")],
         *,
-        out: Annotated[Path, typer.Option(metavar="<file>", help="New file: .csv or .parquet.")],
+        out: Annotated[Path, named("<file>", "New file: .csv or .parquet.")],
         signature: Annotated[
-            str, typer.Option(metavar="<name>", help="Endpoint of the model, such as encode or forecast.")
+            str, named("<name>", "Endpoint of the model, such as encode or forecast.")
         ] = "serving_default",
-        horizon: Annotated[
-            int | None, typer.Option(metavar="<int>", min=1, max=100_000, help="Steps of a forecast.")
-        ] = None,
+        horizon: Annotated[int | None, named("<int>", "Steps of a forecast.", min=1, max=100_000)] = None,
         trust: Trust = False,
         console: Console,
     ) -> None:

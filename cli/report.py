@@ -112,15 +112,15 @@ def register(app: typer.Typer) -> None:
         *,
         out: Annotated[
             Path | None,
-            named("<path>", "HTML file (default: report.html); with --tour a directory for everything.", ""),
+            named("<path>", "HTML file (default: report.html); with --tour a directory for everything."),
         ] = None,
-        tour: Annotated[bool, switch("tour", "Repeat the source report and check its findings; resumes.", "")] = False,
+        tour: Annotated[bool, switch("tour", "Repeat the source report and check its findings; resumes.")] = False,
         level: Annotated[
             str | None,
-            named("smoke|short|full", "With --tour: minutes, half an hour, or about two hours (default: smoke).", ""),
+            named("smoke|short|full", "With --tour: minutes, half an hour, or about two hours (default: smoke)."),
         ] = None,
-        digits: Annotated[str | None, named("<path>", "With --tour: as --data of lstmae mnist.", "")] = None,
-        prices: Annotated[str | None, named("<file>", "With --tour: as --data of lstmae snp.", "")] = None,
+        digits: Annotated[str | None, named("<path>", "With --tour: as --data of lstmae mnist.")] = None,
+        prices: Annotated[str | None, named("<file>", "With --tour: as --data of lstmae snp.")] = None,
         console: Console,
     ) -> None:
         """Write a report of runs and searches as one self-contained HTML file."""

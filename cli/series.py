@@ -13,7 +13,7 @@ from lstm_ae.formatting import format_count, format_heading, format_names, quote
 
 from . import search, series_classification, series_detection, series_encoding, series_forecasting
 from .console import Console
-from .options import GivenOptions, NewTable, command
+from .options import GivenOptions, NewTable, command, named
 
 if TYPE_CHECKING:
     from lstm_ae.checks.rules import CheckedTable
@@ -55,12 +55,9 @@ def example(
     *,
     task: Annotated[
         str,
-        typer.Option(
-            metavar="anomaly|forecast|classify",
-            help="Task: a pump with failures, electric load, or walks.",
-        ),
+        named("anomaly|forecast|classify", "Task: a pump with failures, electric load, or walks."),
     ] = "anomaly",
-    seed: Annotated[int, typer.Option(metavar="<int>", min=0, help="Seed of the noise.")] = 0,
+    seed: Annotated[int, named("<int>", "Seed of the noise.", min=0)] = 0,
     console: Console,
 ) -> None:
     """Write a synthetic table to try the other commands."""

@@ -16,6 +16,7 @@ from .console import Console
 from .datasets import detect_in_dataset, require_table_file
 from .options import (
     OUTPUT,
+    RUN,
     EngineOptions,
     Figure,
     Folder,
@@ -44,12 +45,10 @@ class ScoringOptions:
     """Options of scores and thresholds."""
 
     threshold: Annotated[
-        str | None, typer.Option(metavar="<rule>", help="Threshold rule, such as budget:1/week (default: as trained).")
+        str | None, named("<rule>", "Threshold rule, such as budget:1/week (default: as trained).")
     ] = None
-    online: Annotated[bool, switch("online", "Score each row as if it were the last one.", "")] = False
-    adapt: Annotated[
-        int | None, typer.Option(metavar="<rows>", min=2, help="Rows of the level that the threshold follows.")
-    ] = None
+    online: Annotated[bool, switch("online", "Score each row as if it were the last one.")] = False
+    adapt: Annotated[int | None, named("<rows>", "Rows of the level that the threshold follows.", min=2)] = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -81,7 +80,7 @@ def register(app: typer.Typer) -> None:
         *,
         out: Out = None,
         resume: Resume = False,
-        fleet: Annotated[bool, switch("fleet", "Train one model for each series, in --out.", hidden=True)] = False,
+        fleet: Annotated[bool, switch("fleet", "Train one model for each series, in --out.", RUN, hidden=True)] = False,
         engine_options: EngineOptions,
         given: GivenOptions,
         console: Console,

@@ -56,7 +56,7 @@ def show_audit(run: str, console: Console, data: str | None) -> None:
 # Not part of a config: the same model forecasts any number of days.
 Horizon = Annotated[
     int | None,
-    named("<int>", "With --multistep: days ahead (default: half a window before the end).", "", min=1, max=MAX_DAYS),
+    named("<int>", "With --multistep: days ahead (default: half a window before the end).", min=1, max=MAX_DAYS),
 ]
 
 
@@ -68,7 +68,7 @@ def register(app: typer.Typer, small: str) -> None:
     )
     def predict(
         *,
-        multistep: Annotated[bool, switch("multistep", "Forecast many days ahead.", "")] = False,
+        multistep: Annotated[bool, switch("multistep", "Forecast many days ahead.")] = False,
         horizon: Horizon = None,
         level: Levels = "80,95",
         run: ChosenRun = None,
@@ -90,7 +90,7 @@ def register(app: typer.Typer, small: str) -> None:
         *,
         data: Annotated[
             str | None,
-            typer.Option(metavar="<file>", help="Training file, if it has moved (default: as trained)."),
+            named("<file>", "Training file, if it has moved (default: as trained)."),
         ] = None,
         console: Console,
     ) -> None:

@@ -10,7 +10,7 @@ from lstm_ae.config import TASKS, Config, Mnist
 from . import search, snp, training
 from .backend import import_tensorflow
 from .console import Console
-from .options import OUTPUT, ChosenRun, GivenOptions, Out, Resume, command
+from .options import OUTPUT, ChosenRun, GivenOptions, Out, Resume, command, named
 from .results import require_png, show_files, show_metrics, show_predictions, show_training
 
 # Options of the examples: small enough to try, and for a test to run.
@@ -37,9 +37,7 @@ def _add_common_commands(app: typer.Typer, name: str, config: type[Config]) -> N
         *,
         figure: Annotated[
             Path | None,
-            typer.Option(
-                metavar="<file>", help=f"PNG file for the figure (default: {name}-data.png).", rich_help_panel=OUTPUT
-            ),
+            named("<file>", f"PNG file for the figure (default: {name}-data.png).", OUTPUT),
         ] = None,
         given: GivenOptions,
         console: Console,

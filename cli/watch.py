@@ -28,9 +28,9 @@ def register(app: typer.Typer) -> None:
         *,
         init: Annotated[
             bool,
-            switch("init", "Write an example FILE, alert rules, and a dashboard, and end.", ""),
+            switch("init", "Write an example FILE, alert rules, and a dashboard, and end."),
         ] = False,
-        check: Annotated[bool, switch("check", "Check FILE, its runs, sources, and sinks, and end.", "")] = False,
+        check: Annotated[bool, switch("check", "Check FILE, its runs, sources, and sinks, and end.")] = False,
         console: Console,
     ) -> None:
         """Score rows as they arrive and send alarms."""
