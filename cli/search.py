@@ -109,9 +109,7 @@ def register(app: typer.Typer, name: str, config: type[Config]) -> None:
     def tune(data: OptionalTable = None, *, request: SearchRequest, given: GivenOptions, console: Console) -> None:
         """Search for better options over lists (8,16,32) and ranges (1e-4..1e-1:log)."""
         _set_table(given, data, name, request.resume)
-        folder, plan, result = search(given, config, request, console)
-        with add_resume_command(folder):
-            show_results(console, folder, plan, result)
+        search(given, config, request, console)
 
 
 def _set_table(given: GivenOptions, data: str | None, name: str, resume: bool) -> None:
@@ -138,10 +136,8 @@ def add_resume_command(folder: "SearchDirectory") -> Iterator[None]:
         raise type(error)(f"{error}; nothing is lost. {advice}") from error
 
 
-def search(
-    given: GivenOptions, kind: type[Config], request: SearchRequest, console: Console
-) -> tuple["SearchDirectory", SearchPlan, "SearchResult"]:
-    """Run or resume a search; return its directory, plan, and result."""
+def search(given: GivenOptions, kind: type[Config], request: SearchRequest, console: Console) -> None:
+    """Run or resume a search and show its results."""
     from lstm_ae.run import command_line
     from lstm_ae.search.directory import create_search, open_search
 
@@ -157,7 +153,7 @@ def search(
     elif note := folder.require_data(data):
         console.say(f"note: {note}")
     with add_resume_command(folder):
-        return folder, plan, _run_search(folder, plan, data, request, console)
+        show_results(console, folder, plan, _run_search(folder, plan, data, request, console))
 
 
 def resumed_plan(plan: SearchPlan, given: GivenOptions, request: SearchRequest) -> SearchPlan:
