@@ -296,7 +296,7 @@ def keep_better(
     data: Data,
     model: "keras.Model",
     result: "TrainingResult",
-    observer: TrainingObserver = NO_TRAINING_OBSERVER,
+    observer: TrainingObserver,
 ) -> "tuple[keras.Model, TrainingResult]":
     """Return the linear start of a trained model instead of it if it is not clearly better."""
     from lstm_ae.models.keras_network import KerasNetwork
@@ -324,7 +324,7 @@ def compare_out_of_fold(
     config: Config,
     data: Data,
     epochs: int,
-    observer: TrainingObserver = NO_TRAINING_OBSERVER,
+    observer: TrainingObserver,
 ) -> tuple[Verdict, float]:
     """Compare a classifier with its linear start by cross-validation on training and validation.
 
