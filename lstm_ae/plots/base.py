@@ -179,13 +179,14 @@ class HistoryPanel(NamedTuple):
     kind: Literal["linear", "log", "percent"] = "linear"
 
 
-def curves(history: Mapping[str, Sequence[float]], panels: Sequence[HistoryPanel], *, best: str = "val_loss") -> Figure:
-    """Draw training and validation over the epochs, one panel per quantity, and mark the best epoch.
+def curves(history: Mapping[str, Sequence[float]], panels: Sequence[HistoryPanel]) -> Figure:
+    """Draw training and validation over the epochs, one panel per quantity, and mark the lowest validation loss.
+
+    There is no mark without a finite validation loss.
 
     Args:
         history: columns of equal length: "epoch", the column of each panel, and "val_" + column if there is one.
         panels: the quantities. A logarithmic scale is used only if the largest value is over 10 times the smallest.
-        best: the column whose lowest value determines the best epoch; there is no mark without a finite value.
     """
     epochs = np.asarray(history["epoch"], float)
     columns = len(panels) if len(panels) <= 3 else 2
@@ -193,8 +194,8 @@ def curves(history: Mapping[str, Sequence[float]], panels: Sequence[HistoryPanel
     fig = figure(rows, columns, 2.3 * rows + 0.4)
     for spare in fig.axes[len(panels) :]:
         spare.remove()
-    best_values = np.asarray(history.get(best, ()), float)
-    mark = int(np.nanargmin(best_values)) if np.isfinite(best_values).any() else None
+    losses = np.asarray(history.get("val_loss", ()), float)
+    mark = int(np.nanargmin(losses)) if np.isfinite(losses).any() else None
     handles: dict[str, Artist] = {}
     for axes, panel in zip(fig.axes, panels, strict=True):
         positive = np.empty(0)
@@ -209,7 +210,7 @@ def curves(history: Mapping[str, Sequence[float]], panels: Sequence[HistoryPanel
                 handles[name] = axes.plot(epochs, values, linewidth=1.3, markersize=size, **line_style)[0]
                 positive = np.r_[positive, values[values > 0]]
         if mark is not None:
-            name = f"Lowest {best.replace('val_', 'validation ')}: {format_epoch(int(epochs[mark]))}"
+            name = f"Lowest validation loss: {format_epoch(int(epochs[mark]))}"
             handles[name] = axes.axvline(epochs[mark], color=GRAY, linestyle=":", linewidth=1.1, zorder=1)
         if len(epochs) == 1:
             axes.set_xlim(epochs[0] - 0.9, epochs[0] + 0.9)

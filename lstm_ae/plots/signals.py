@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from lstm_ae.plots.base import BLACK, GRAY, figure, label, legend
 
 
-def signals(series: ArrayLike, centers: ArrayLike, half_width: int = 5) -> Figure:
+def signals(series: ArrayLike, centers: ArrayLike, half_width: int) -> Figure:
     """Draw sequences, one panel each, with the damped segment shaded and its center marked.
 
     Args:

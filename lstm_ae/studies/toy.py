@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lstm_ae.config import Toy
-from lstm_ae.data.toy import generate_signals, load
+from lstm_ae.data.toy import HALF_WIDTH, generate_signals, load
 from lstm_ae.data.windows import Data
 from lstm_ae.evaluation import Evaluation
 from lstm_ae.model_store import History
@@ -58,7 +58,7 @@ def figures(model: Network, data: Data, history: History) -> dict[str, Figure]:
 def describe(config: Toy, data: Data) -> dict[str, Figure]:
     """Draw the first signals with their damped sections marked."""
     values, centers = generate_signals(config.sequences, config.seed)
-    return {"signals": signals.signals(values[:3], centers[:3])}
+    return {"signals": signals.signals(values[:3], centers[:3], HALF_WIDTH)}
 
 
 def predict(model: Network, data: Data) -> TableColumns:

@@ -97,7 +97,7 @@ def test_numbers_ticks_and_shortened_names_are_formatted():
 
 
 def test_signals_shade_the_damped_segment():
-    drawn = checked(signals.signals(RNG.random((3, 50)), np.full(3, 25)))
+    drawn = checked(signals.signals(RNG.random((3, 50)), np.full(3, 25), half_width=5))
     assert len(drawn.axes) == 3
     box = drawn.axes[0].patches[0].get_extents().transformed(drawn.axes[0].transData.inverted())
     assert (round(box.x0, 6), round(box.x1, 6)) == (19.5, 30.5)
