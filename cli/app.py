@@ -1,4 +1,4 @@
-"""The whole command line on one page."""
+"""The root command with its groups and single commands."""
 
 from collections.abc import Callable, MutableMapping
 from functools import cache, cached_property, partial

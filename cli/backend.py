@@ -1,4 +1,4 @@
-"""TensorFlow, imported when a command needs it, without its start-up chatter, and the log of the library."""
+"""Import TensorFlow for the commands that need it, without its start-up messages, and show the log of the library."""
 
 import contextlib
 import logging
@@ -12,9 +12,9 @@ from .console import Console, log_to_stderr
 
 
 def show_library_log(console: Console) -> None:
-    """Show what the library logs with `--verbose`, and warnings of other libraries then only.
+    """Show the log of this library and the warnings of other libraries with `--verbose`.
 
-    Without it, show the warnings of the library and, unless `--quiet` is given, that kernels are being compiled.
+    Without `--verbose` and `--quiet`, show warnings of this library and the compilation of kernels.
     """
     if console.verbose:
         log_to_stderr(logging.Formatter("%(message)s"))

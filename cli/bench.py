@@ -142,7 +142,7 @@ def anomalies(
 
 
 def _parse_shapes(text: str) -> list[tuple[int, ...]]:
-    """`16x50x1,8x28x28` as numbers."""
+    """Parse shapes such as `16x50x1,8x28x28`."""
     try:
         shapes = [tuple(int(number) for number in item.split("x")) for item in text.split(",")]
     except ValueError:

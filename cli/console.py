@@ -70,7 +70,7 @@ def log_to_stderr(
 
 
 class JsonFormatter(logging.Formatter):
-    """A log line as one JSON object."""
+    """Formatter that writes each log record as one JSON object."""
 
     usual = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 

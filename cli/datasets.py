@@ -82,7 +82,7 @@ def _show_result(result: "DatasetResult", threshold: float, out: Path, console: 
         f"{format_count(result.events, 'event')} in {format_count(result.results, 'scored row')} of "
         f"{format_count(result.rows, 'row')}"
     )
-    earlier = f", {result.reused:,} of them complete before" if result.reused else ""
+    earlier = f", {result.reused:,} of them reused" if result.reused else ""
     console.show(f"{format_count(result.groups, 'group')} of series in {out / 'scores'} and {out / 'events'}{earlier}")
     failed = [{"series": series, "reason": reason} for series, reason in result.failed]
     console.document({**result._asdict(), "failed": failed, "directory": out, "threshold": threshold})

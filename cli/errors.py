@@ -92,7 +92,7 @@ def describe_error(error: BaseException) -> tuple[str, Code | None, int]:
         path = context.command_path if context else "lstmae"
         text = refused.format_message().rstrip(".")
         if "extra argument" in text:
-            text += "; a list is one word, its items separated by commas"
+            text += "; separate the items of a list by commas without spaces"
         return f"{text} (see {path} --help)", Code.USAGE, 2
     name = type(error).__name__
     first = (str(error).strip() or "no message").splitlines()[0][:300]
@@ -110,7 +110,7 @@ def _os_error_advice(number: int | None) -> str:
     if number in (errno.ENOSPC, errno.EDQUOT):
         return "free some space, or write elsewhere"
     protected = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR)
-    return "choose another place" if number in protected else "check the path"
+    return "choose another path" if number in protected else "check the path"
 
 
 def _print_error(error: BaseException) -> int:

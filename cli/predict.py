@@ -1,4 +1,4 @@
-"""`lstmae predict`: an exported model's answers for a file."""
+"""`lstmae predict`: predictions of an exported model for a file."""
 
 from pathlib import Path
 from typing import Annotated

@@ -24,7 +24,7 @@ PAGE_NAME = "report.html"
 
 
 def show_tour(name: str, out: Path | None, digits: str | None, prices: str | None, console: Console) -> None:
-    """Train what is missing, and write the page.
+    """Train the missing runs of a tour and write its page.
 
     Args:
         name: name of the level.
@@ -84,7 +84,7 @@ def show_tour(name: str, out: Path | None, digits: str | None, prices: str | Non
 def _train(
     trainings: "list[TourTraining]", data: "TourData", command: str, console: Console
 ) -> "tuple[dict[Config, JsonObject], list[str]]":
-    """Train what is missing and return the facts of all runs by their config, and why some have none."""
+    """Train the missing runs; return the facts of all runs by config, and a sentence for each run without facts."""
     from lstm_ae.tour.trainings import read_runs, run_tour
 
     import_tensorflow(console)

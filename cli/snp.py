@@ -1,4 +1,4 @@
-"""`lstmae snp`: what the stock study has besides the verbs of every study."""
+"""`lstmae snp`: the commands that only the stock study has."""
 
 import dataclasses
 from typing import Annotated
@@ -31,7 +31,7 @@ from .snp_forecast import show_forecast
 
 
 def show_audit(run: str, console: Console, data: str | None) -> None:
-    """Show what an audit of a run finds; raises `Leak` where the future reaches its forecasts."""
+    """Show the findings of an audit; raise `LeakageError` if values of the future reach the forecasts of the run."""
     from lstm_ae.run import open_run
 
     opened_run = open_run(run, "snp")
@@ -46,11 +46,12 @@ def show_audit(run: str, console: Console, data: str | None) -> None:
     config = config if data is None else dataclasses.replace(config, data=data)
     opened = open_trained(opened_run, training.complete_config(config, console)[1])
     findings = audit(opened.model, config, opened.data, read_prices(config))
-    console.table(["check", "outcome", "what was seen"], [tuple(finding) for finding in findings])
+    console.table(["check", "outcome", "observation"], [tuple(finding) for finding in findings])
     console.document({"run": opened_run.directory, "findings": [finding._asdict() for finding in findings]})
     leaks = [finding.check for finding in findings if finding.outcome == "leak"]
     if leaks:
-        raise LeakageError(f"Something of the future reaches {str(opened_run.directory)!r}: {', '.join(leaks)}")
+        forecasts = f"the forecasts of {str(opened_run.directory)!r}"
+        raise LeakageError(f"Values of the future reach {forecasts}: {', '.join(leaks)}. Fix this and train a new run")
 
 
 # Not part of a config: the same model forecasts any number of days.

@@ -188,7 +188,7 @@ def _open_named_run(given: GivenOptions, kind: type[Config], console: Console, r
 
 
 def refuse_config(given: GivenOptions, scope: str, free: tuple[str, ...]) -> None:
-    """Refuse options of a training that is done or begun, except the free ones."""
+    """Refuse options that a finished or unfinished training has fixed, except the free ones."""
     given_options = {flag_name(name): True for name in given if name not in free}
     refuse_options(given_options | {"--config": given.file, "--preset": given.preset}, scope)
 

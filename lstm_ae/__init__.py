@@ -1,6 +1,6 @@
-"""LSTM autoencoders that reconstruct, classify and forecast sequences.
+"""LSTM autoencoders that reconstruct, classify, and forecast sequences.
 
-Importing this package loads no TensorFlow; its sub-modules that need it do.
+Importing this package does not import TensorFlow; the modules that need it do.
 """
 
 from typing import TYPE_CHECKING

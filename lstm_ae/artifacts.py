@@ -1,6 +1,6 @@
 """Artifacts: fitted statistics that a run stores with its model, one `.npz` file each.
 
-An artifact is a frozen dataclass whose fields say what they are in the file:
+An artifact is a frozen dataclass whose annotations declare how each field is stored:
 
     @dataclass(frozen=True)
     class ErrorQuantiles(Artifact):
@@ -200,7 +200,7 @@ def _check_value(name: str, kind: Any, value: object) -> None:
     if get_origin(kind) is Literal:
         allowed = value in get_args(kind)
     else:
-        # A whole number is a float too, but a truth value is no number.
+        # An int is a valid float, but a bool is not a valid number.
         allowed = isinstance(value, (int, float) if kind is float else kind) and isinstance(value, bool) == (
             kind is bool
         )

@@ -107,13 +107,13 @@ class DivergedError(LstmAeError, ArithmeticError):
 
 
 class UnprovenError(LstmAeError):
-    """An exported model that fails a check of what is served."""
+    """An exported model that failed a check of its verification."""
 
     code = Code.UNPROVEN
 
 
 def install_hint(extra: str) -> str:
-    """Return how to install what an extra needs; no index has this package."""
+    """Return the command that installs an extra from the source folder, since no package index has this package."""
     return f"pip install '.[{extra}]' in the source folder"
 
 

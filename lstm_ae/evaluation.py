@@ -132,7 +132,7 @@ class Evaluation(NamedTuple):
         return Evaluation({split: self.metrics[split]}, {split: self.verdicts[split]}, columns=columns)
 
     def as_json(self) -> JsonObject:
-        """Return the content of `metrics.json`: metrics by split, and what else there is, by its name here."""
+        """Return the content of `metrics.json`: metrics by split, and other results that are not empty."""
         optional = {
             "verdict": {split: verdict.as_json() for split, verdict in self.verdicts.items()},
             "columns": {

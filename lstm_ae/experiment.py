@@ -115,9 +115,10 @@ def train_or_resume(
     command: str,
     observer: TrainingObserver,
 ) -> Run:
-    """Return a finished run without figures of a command that may have been interrupted: train, resume, or keep it.
+    """Return a finished run, without figures: train it, resume it, or return it unchanged.
 
-    A training of other versions starts again, since a mixture would not be reproducible; see `train` for the rest.
+    A training of other package versions restarts, since a mixture would not be reproducible; see `train` for the
+    arguments.
     """
     if run.finished:
         return run
@@ -298,7 +299,7 @@ def keep_better(
     result: "TrainingResult",
     observer: TrainingObserver,
 ) -> "tuple[keras.Model, TrainingResult]":
-    """Return the linear start of a trained model instead of it if it is not clearly better."""
+    """Return a trained model, or its linear start if the model is not significantly better."""
     from lstm_ae.models.keras_network import KerasNetwork
     from lstm_ae.studies.start import compare_with_start, replaces_start
 

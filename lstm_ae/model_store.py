@@ -128,7 +128,7 @@ class ModelStore(abc.ABC):
                 return load_network(self.model_source, self.config(), self._parameters, self.model)
             except UnsupportedError as error:
                 LOG.info("Keras computes %s, since NumPy does not compute %s", self._path(MODEL_FILE), error)
-                # This comes before the import of Keras below because it hides the messages of TensorFlow's start.
+                # The model is loaded first: this imports Keras without the start-up messages of TensorFlow.
                 model = self.model()
                 from lstm_ae.models.keras_network import KerasNetwork
 
@@ -254,7 +254,7 @@ class FittedModel(ModelStore):
         return self._network
 
     def load(self, loader: Callable[[ModelStore], _Loaded]) -> _Loaded:
-        """Return what a function such as `load_detector` makes of this model; later calls return the same object."""
+        """Return the result of a function such as `load_detector` for this model, the same in later calls."""
         if loader not in self._loaded:
             self._loaded[loader] = loader(self)
         loaded: _Loaded = self._loaded[loader]

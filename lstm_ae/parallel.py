@@ -32,7 +32,7 @@ ROUND = 8
 # In place of the number of a job.
 WHOLE_POOL = -1
 
-# Jobs that are given up before any job is finished, after which the others are not tried.
+# Number of jobs given up before any job is finished, from which on the others are not tried.
 MAX_GIVEN_UP = 3
 
 
@@ -84,7 +84,7 @@ _Outcome = TypeVar("_Outcome", covariant=True)
 
 
 class Work(Protocol[_Job, _Outcome]):
-    """What the jobs of a pool have in common; it is pickled with each of them."""
+    """Shared data and function of the jobs of a pool, pickled with each job."""
 
     def prepare(self, threads: int) -> None:
         """Limit the threads of a new process, and import what its jobs need."""
@@ -239,7 +239,7 @@ class Pool(Generic[Job, Outcome]):
         """Yield the outcomes of jobs as they end.
 
         If a process dies, the pool starts again and runs the unfinished jobs one at a time, so that one whose process
-        dies again is known and given up. An own cluster of Dask or Spark may repeat a job several times before.
+        dies again is identified and given up. A cluster of Dask or Spark may repeat a job several times before that.
 
         Args:
             jobs: the jobs. They are taken as they are needed, in any thread.
@@ -247,7 +247,7 @@ class Pool(Generic[Job, Outcome]):
             lost: see `JobObserver.lost`.
 
         Raises:
-            WorkersDiedError: processes die without finishing any job, as they would for all other ones.
+            WorkersDiedError: processes die without finishing any job, so that the other jobs are not tried.
             ClusterLostError: the cluster cannot be used any more.
             Exception: a job or the iterable raised it.
         """
@@ -306,7 +306,7 @@ class Pool(Generic[Job, Outcome]):
                 for job in jobs:
                     running[job.number] = job
                     yield joblib.delayed(_run_job)(self.token, self.work, self.threads, job)
-            except Exception as error:  # joblib would take it for that of a job.
+            except Exception as error:  # joblib would attribute it to a job.
                 problems.append(error)
 
         waiting, death = calls(), None
@@ -320,7 +320,7 @@ class Pool(Generic[Job, Outcome]):
         )
         try:
             for part in parts:
-                # A chain is not closed early, of which joblib warns.
+                # joblib warns if its generator is closed early; a chain does not close it.
                 yield from itertools.chain(parallel(part))
         except Exception as error:
             death = _Death(_first_line(error))
@@ -417,7 +417,7 @@ def _prepare_processes(engine: Engine, connection: contextlib.ExitStack) -> _Con
 
 
 def _begin_process(parent: int) -> None:
-    """Let a process drop its messages, and follow its parent."""
+    """Discard the messages of a new process, and end it with its parent."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     follow_parent(parent)
 
@@ -458,7 +458,7 @@ def _connect_dask(engine: Engine, connection: contextlib.ExitStack) -> _Connecte
     from joblib._dask import DaskDistributedBackend
 
     class Backend(DaskDistributedBackend):
-        """Backend that reports a job whose processes die, which joblib's waits for without end."""
+        """Backend that reports a job whose processes die; joblib's own backend waits for such a job forever."""
 
         def effective_n_jobs(self, n_jobs: int) -> int:
             """Return at least 2: joblib would run jobs in this process while the cluster replaces a dead one."""

@@ -40,7 +40,7 @@ from lstm_ae.workdir import RUNS, Workdir
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Number of the form of a run; older runs are refused.
+# Version of the format of runs; runs of other formats are refused.
 FORMAT = 3
 
 
@@ -124,7 +124,7 @@ def command_line() -> str:
     return shlex.join(["lstmae", *map(hide_user, sys.argv[1:])])
 
 
-# Files that belong to the training beside the metrics and the model, in contrast to those of later commands.
+# Files that a training writes besides the metrics and the model; later commands write others.
 TRAINING_FILES = (
     *(CONFIG_FILE, HISTORY_FILE, "normal.npz", "components.npz", "logistic.npz", "convolutions.npz"),
     *("regression.npz", "spread.npz"),
@@ -175,7 +175,7 @@ class Run(Workdir, ModelStore):
         texts = isinstance(about.get("created"), str) and isinstance(about.get("command"), str)
         if not texts or not isinstance(data, dict) or not set(Source._fields) <= set(data):
             raise DataError(
-                f"{str(self.directory)!r} is not a run: its config.json lacks created, command or data",
+                f"{str(self.directory)!r} is not a run: its config.json lacks created, command, or data. Pass a run",
                 code=Code.RUN_DAMAGED,
             )
         return about

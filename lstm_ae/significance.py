@@ -7,14 +7,14 @@ import numpy as np
 from lstm_ae.arrays import Array, BoolArray
 from lstm_ae.evaluation import Verdict, skill
 
-# The skill of an error twice as large as the baseline's, which is not called a tie even without significance.
+# Skill at which the error is twice the baseline's; a result at or below it is not called a tie without significance.
 CLEARLY_WORSE = -1.0
 
 # A forecaster starts as a baseline and keeps this start if training does not improve on it.
 UNIMPROVED = "the model equals it"
 
 
-def hardest(losses: Mapping[str, Array], counts: Array | None = None) -> str:
+def best_baseline(losses: Mapping[str, Array], counts: Array | None = None) -> str:
     """Return the name of the baseline with the smallest mean loss; the first one in case of a tie.
 
     The baseline is selected on the same samples as the verdict, which can only make the verdict stricter.
@@ -82,7 +82,7 @@ def compare_forecasts(
     return Verdict(outcome, name, gained, p, statistic, words, margin=margin, windows=windows)
 
 
-def against_each(
+def compare_with_each(
     errors: Array,
     baselines: Mapping[str, Array],
     days: Array,
@@ -92,7 +92,7 @@ def against_each(
     rounding: Array | float = 0.0,
 ) -> dict[str, Verdict]:
     """Compare a forecast with every baseline, the one with the smallest error first; see `compare_forecasts`."""
-    first = hardest(baselines, counts)
+    first = best_baseline(baselines, counts)
     order = [first, *(name for name in baselines if name != first)]
     return {
         name: compare_forecasts(errors, baselines[name], days, name=name, steps=steps, counts=counts, rounding=rounding)

@@ -73,7 +73,7 @@ def load_tensorflow(*, keras: bool = True, muted: bool = True) -> Any:
         if keras:
             importlib.import_module("keras")
             return importlib.import_module("tensorflow")
-        # TensorFlow imports Keras where it finds it, and does without where it does not.
+        # TensorFlow imports Keras only if it is available, so Keras is hidden during the import.
         hidden = "keras" not in sys.modules
         if hidden:
             sys.modules["keras"] = None  # type: ignore[assignment]

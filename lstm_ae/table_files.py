@@ -56,7 +56,7 @@ def escape_formulas(cell: str) -> str:
 
 
 def is_escaped(cell: str) -> bool:
-    """Return whether text is that of a formula with the apostrophe of `escape_formulas`.
+    """Return whether a text contains an apostrophe that `escape_formulas` adds.
 
     >>> is_escaped("'+49 A"), is_escaped("'tis")
     (True, False)

@@ -153,8 +153,8 @@ class Workdir:
     def claim(self, about: JsonMapping) -> Iterator[None]:
         """Lock the directory, and create it or check that it belongs to the same command.
 
-        After an error in the options or the data, a directory without results is released. Otherwise the command with
-        the wrong option corrected would be another one. After any other error, such as a lost cluster, the same command
+        After an error in the options or the data, a directory without results is released, so that the corrected
+        command, which has other options, can use it. After any other error, such as a lost cluster, the same command
         resumes.
 
         Args:

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from lstm_ae.evaluation import RunningMean, Verdict, pca_error, sample_means, skill
-from lstm_ae.significance import against_each, compare_forecasts, diebold_mariano, hardest
+from lstm_ae.significance import best_baseline, compare_forecasts, compare_with_each, diebold_mariano
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_forecasts_that_differ_by_rounding_tie(seed: int) -> None:
     # A difference larger than the rounding error still counts.
     better = compare_forecasts(0.9 * theirs, theirs, days, name="x", steps=1, rounding=rounding)
     assert better.outcome == "beats"
-    (judged,) = against_each(ours, {"x": theirs}, days, steps=1, counts=np.ones(500), rounding=rounding).values()
+    (judged,) = compare_with_each(ours, {"x": theirs}, days, steps=1, counts=np.ones(500), rounding=rounding).values()
     assert (judged.outcome, judged.skill) == ("ties with", 0)
 
 
@@ -185,11 +185,11 @@ def test_large_but_insignificant_loss_is_undecided_not_a_tie() -> None:
     assert found.outcome == "undecided against"
 
 
-def test_hardest_baseline_has_the_smallest_mean_loss() -> None:
+def test_best_baseline_has_the_smallest_mean_loss() -> None:
     found = {"a": np.array([3.0, 1.0]), "b": np.array([1.0, 2.0]), "c": np.array([2.0, 1.0])}
-    assert hardest(found) == "b"
-    assert hardest(found, np.array([1, 3])) == "c"
-    judged = against_each(np.ones(2), found, np.arange(2), steps=1, counts=np.array([1, 3]))
+    assert best_baseline(found) == "b"
+    assert best_baseline(found, np.array([1, 3])) == "c"
+    judged = compare_with_each(np.ones(2), found, np.arange(2), steps=1, counts=np.array([1, 3]))
     assert [(name, verdict.baseline) for name, verdict in judged.items()] == [(x, x) for x in ("c", "a", "b")]
 
 

@@ -135,7 +135,7 @@ def test_only_one_of_concurrent_creations_gets_the_directory() -> None:
         ("[" * 100_000, "'here/config.json' is not JSON (it is nested too deeply"),
         ("\x80", "'here/config.json' is not JSON ("),
         ("[1]", "'here/config.json' must hold a JSON object. Received: list"),
-        ('{"task": "toy", "config": {}}', "'here' is not a run: its config.json lacks created, command or data"),
+        ('{"task": "toy", "config": {}}', "'here' is not a run: its config.json lacks created, command, or data"),
         ('{"task": "iris"}', "'here/config.json': 'task' must be one of toy, mnist, snp, series. Received: 'iris'"),
         ('{"task": ["toy"]}', "'here/config.json': 'task' must be one of toy, mnist, snp, series. Received: ['toy']"),
         ("{}", "'task' must be one of toy, mnist, snp, series. Received: None"),

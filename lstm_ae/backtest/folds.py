@@ -24,7 +24,7 @@ from lstm_ae.forecasting.metrics import ForecastErrors
 from lstm_ae.json_types import JsonObject
 from lstm_ae.parallel import THIS_PROCESS, Engine, WorkersDiedError, run_jobs
 from lstm_ae.run import describe_other_versions, installed_versions
-from lstm_ae.significance import against_each
+from lstm_ae.significance import compare_with_each
 from lstm_ae.startup import import_tensorflow
 from lstm_ae.studies import load_study
 from lstm_ae.training.observer import NO_FOLD_OBSERVER, FoldObserver, ProgressObserver
@@ -325,7 +325,7 @@ def judge_folds(folds: Sequence[Fold], steps: int) -> dict[str, Verdict]:
     moments, counts, rounding = (
         np.concatenate([getattr(fold, name) for fold in folds]) for name in ("moments", "counts", "rounding")
     )
-    verdicts = against_each(errors.pop("model"), errors, moments, steps=steps, counts=counts, rounding=rounding)
+    verdicts = compare_with_each(errors.pop("model"), errors, moments, steps=steps, counts=counts, rounding=rounding)
     names = {fold.baseline for fold in folds}
     naive = names.pop() if len(names) == 1 else "the naive baselines"
     verdicts.pop(naive, None)

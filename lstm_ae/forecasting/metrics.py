@@ -32,7 +32,7 @@ from lstm_ae.forecasting.intervals import (
     evenly_spaced_windows,
 )
 from lstm_ae.formatting import format_heading, format_skill
-from lstm_ae.significance import compare_forecasts, hardest
+from lstm_ae.significance import best_baseline, compare_forecasts
 
 INTERVAL_LEVELS = (80, 95)
 
@@ -101,7 +101,7 @@ def judge_forecasts(errors: ForecastErrors, names: Sequence[str] = (), against: 
     known = errors.known
     losses = {name: of[known] for name, of in errors.squared.items()}
     ours = losses.pop("")
-    best = against or hardest(losses)
+    best = against or best_baseline(losses)
     verdict = compare_forecasts(
         ours, losses[best], errors.moments[known], name=best, steps=errors.steps, rounding=errors.rounding[known]
     )

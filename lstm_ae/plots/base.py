@@ -220,7 +220,7 @@ def curves(history: Mapping[str, Sequence[float]], panels: Sequence[HistoryPanel
         if panel.kind == "log" and positive.size and positive.max() > 10 * positive.min():
             axes.set_yscale("log", nonpositive="mask")
         if panel.kind == "percent" and axes.get_ylim()[1] > 102:
-            # No share is above 100%, but the limits of a constant share are far from it on both sides.
+            # The automatic limits of a constant share are far above 100%, which no share exceeds.
             axes.set_ylim(top=102)
         label(axes, x="Epoch", y=panel.label + (" (%)" if panel.kind == "percent" else ""))
     legend(fig, list(handles.values()), list(handles))

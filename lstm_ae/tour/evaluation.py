@@ -94,7 +94,7 @@ def collect_results(part: Part, seeds: Sequence[int], facts: Mapping[Config, Jso
 
 
 def _mean(values: Sequence[float | None], quantity: Quantity) -> list[float]:
-    """Return the mean over the configs of a setting; nothing if a value is missing."""
+    """Return the mean over the configs of a setting in a list, which is empty if a value is missing."""
     measured = [value for value in values if value is not None]
     if len(measured) < len(values):
         return []

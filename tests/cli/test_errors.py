@@ -74,8 +74,8 @@ def test_train_refuses_a_read_only_out_directory(monkeypatch):
 @pytest.mark.parametrize(
     ("error", "text", "code"),
     [
-        (OSError(errno.EROFS, "Read-only file system", "x"), "Read-only file system 'x'; choose another place", 1),
-        (PermissionError(errno.EACCES, "Permission denied", "x"), "Permission denied 'x'; choose another place", 1),
+        (OSError(errno.EROFS, "Read-only file system", "x"), "Read-only file system 'x'; choose another path", 1),
+        (PermissionError(errno.EACCES, "Permission denied", "x"), "Permission denied 'x'; choose another path", 1),
         (RuntimeError("x; No space left on device"), "No space left on device; free some space, or write elsewhere", 1),
         (MemoryError(), "Not enough memory. Reduce --batch-size, --units, or --window", 1),
         (ZeroDivisionError("by\nzero"), "Unexpected ZeroDivisionError: by (run again with --verbose to see where)", 1),
