@@ -1,7 +1,7 @@
 """The root command with its groups and single commands."""
 
-from collections.abc import Callable, MutableMapping
-from functools import cache, cached_property, partial
+from collections.abc import MutableMapping
+from functools import cache, cached_property
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -12,44 +12,38 @@ from . import explain, export, predict, report, serve, watch
 from .options import TypelessFlags
 
 
-def _load_app(module: str) -> typer.Typer:
-    loaded: typer.Typer = import_module(f".{module}", __package__).app
-    return loaded
-
-
-def _load_study(name: str) -> typer.Typer:
+def _load_group(name: str) -> typer.Typer:
+    """Import the commands of a group."""
+    if name in ("series", "runs", "bench"):
+        loaded: typer.Typer = import_module(f".{name}", __package__).app
+        return loaded
     from .studies import study_app
 
     return study_app(name)
 
 
-# Groups in the order of the help: help, example, and the function that imports the commands.
-GROUPS: dict[str, tuple[str, str, Callable[[], typer.Typer]]] = {
+# Groups in the order of the help, with their help and an example.
+GROUPS = {
     "toy": (
         "A synthetic signal with a damped stretch: reconstruct it.",
         "lstmae toy train --sequences 1000 --epochs 1",
-        partial(_load_study, "toy"),
     ),
     "mnist": (
         "Handwritten digits read as sequences: reconstruct and classify them together.",
         "lstmae mnist train --units 4 --epochs 1",
-        partial(_load_study, "mnist"),
     ),
     "snp": (
         "Stock prices: forecast one day or many, or reconstruct them.",
         "lstmae snp train --symbols IBM --start 2009-01-01 --epochs 1",
-        partial(_load_study, "snp"),
     ),
     "series": (
         "Your own table of measurements, CSV or Parquet.",
         "lstmae series check pump.csv",
-        partial(_load_app, "series"),
     ),
-    "runs": ("List and show runs.", "lstmae runs list", partial(_load_app, "runs")),
+    "runs": ("List and show runs.", "lstmae runs list"),
     "bench": (
         "Compare this package with others on this machine.",
         "lstmae bench train --rounds 3 --shapes 4x10x1x32",
-        partial(_load_app, "bench"),
     ),
 }
 
@@ -60,25 +54,21 @@ class LazyGroup(TypelessFlags, TyperGroup):
     Building the options of all commands takes as long as the rest of the start-up.
     """
 
-    def __init__(self, name: str, help: str, load: Callable[[], typer.Typer]) -> None:
+    def __init__(self, name: str, help: str) -> None:
         super().__init__(name=name, help=help, no_args_is_help=True)
         del self.commands  # the empty one that the base class has set
-        self._load = load
 
     @cached_property
     def commands(self) -> MutableMapping[str, Any]:  # type: ignore[override]
         """Commands by name."""
-        return typer.main.get_group(self._load()).commands
+        return typer.main.get_group(_load_group(str(self.name))).commands
 
 
 class Root(TypelessFlags, TyperGroup):
     """Root whose help lists the groups before the single commands."""
 
     def __init__(self, *, commands: MutableMapping[str, Any], **settings: Any) -> None:
-        groups = {
-            name: LazyGroup(name, f"{help}\n\nExample: {example}", load)
-            for name, (help, example, load) in GROUPS.items()
-        }
+        groups = {name: LazyGroup(name, f"{help}\n\nExample: {example}") for name, (help, example) in GROUPS.items()}
         super().__init__(commands={**groups, **commands}, **settings)
 
 
