@@ -228,18 +228,15 @@ _OUTPUT_OPTIONS = {
     )
 }
 
-_CONFIG_HELP = "Options of a run or its config.json; others override them."
 _CONFIG_FILE = Annotated[
-    Path | None, typer.Option("--config", metavar="<file>", help=_CONFIG_HELP, rich_help_panel=RUN)
+    Path | None, named("<file>", "Options of a run or its config.json; others override them.", RUN)
 ]
 
 
 def _settings(names: Iterable[str]) -> Any:
     """Return the annotation of `--set` for these rare options."""
     help = f"Rare option ({', '.join(names)}); may be repeated."
-    return Annotated[
-        list[str] | None, typer.Option("--set", metavar="<name=value>", help=help, rich_help_panel=RUN, hidden=True)
-    ]
+    return Annotated[list[str] | None, named("<name=value>", help, RUN, hidden=True)]
 
 
 def parse_settings(texts: Iterable[str], rare: Mapping[str, Declared], lists: bool) -> dict[str, Any]:
@@ -353,7 +350,7 @@ def command(
                 make_parameter(name, make_option(field, lists=lists), None if field.default == () else field.default)
                 for name, field in flagged.items()
             ),
-            *([make_parameter("settings", _settings(rare))] if rare else []),
+            *([make_parameter("set", _settings(rare))] if rare else []),
             *(_study_parameters(study) if study else []),
             *(make_parameter(key, kind, False) for key, kind in _OUTPUT_OPTIONS.items()),
             make_parameter("help_all", _HELP_ALL, False),
@@ -369,8 +366,8 @@ def command(
                 )
             if fields:
                 given = GivenOptions(_take_typed_options(context, flagged, values, lists))
-                given |= parse_settings(values.pop("settings", None) or (), rare, lists)
-                given.file, given.preset = values.pop("config_file", None), values.pop("preset", None)
+                given |= parse_settings(values.pop("set", None) or (), rare, lists)
+                given.file, given.preset = values.pop("config", None), values.pop("preset", None)
                 values["given"] = given
             if reads:
                 Reading(**values["given"])  # refused before anything is loaded
@@ -400,7 +397,7 @@ def _study_parameters(study: type[Config]) -> list[inspect.Parameter]:
     names = list(PRESETS[task_of(study())])
     preset = named("<name>", f"Named settings: {', '.join(names)}.", RUN)
     presets = [make_parameter("preset", Annotated[str | None, preset])] if names else []
-    return [*presets, make_parameter("config_file", _CONFIG_FILE)]
+    return [*presets, make_parameter("config", _CONFIG_FILE)]
 
 
 class TypelessFlags:
