@@ -155,10 +155,7 @@ class RunFacts(NamedTuple):
     @property
     def sections(self) -> dict[str, str]:
         """The headings of the sections that have content, by key."""
-        sections = {"results": "Results"}
-        sections |= {"figures": "Figures"} if self.figures else {}
-        sections |= {"tables": "Tables"} if self.tables else {}
-        return sections | {"settings": "Settings", "environment": "Environment"}
+        return _list_sections(figures=bool(self.figures), tables=bool(self.tables))
 
 
 class SearchFacts(NamedTuple):
@@ -196,14 +193,19 @@ class SearchFacts(NamedTuple):
     @property
     def sections(self) -> dict[str, str]:
         """The headings of the sections that have content, by key."""
-        figures = {"figures": "Figures"} if self.figures else {}
-        return {"results": "Results"} | figures | {"settings": "Settings", "environment": "Environment"}
+        return _list_sections(figures=bool(self.figures), tables=False)
 
     @property
     def rows(self) -> list[list[object]]:
         """Rows of the table of trials, with lists as typed."""
         rows = zip(*self.table.values(), strict=True)
         return [[format_option(cell) if isinstance(cell, list | tuple) else cell for cell in row] for row in rows]
+
+
+def _list_sections(**available: bool) -> dict[str, str]:
+    """Return the headings of the sections of a page by key; False leaves a section out."""
+    names = ("results", "figures", "tables", "settings", "environment")
+    return {name: name.capitalize() for name in names if available.get(name, True)}
 
 
 def gather_run(place: str | Path) -> RunFacts:
