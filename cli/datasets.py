@@ -10,7 +10,7 @@ from .console import Console, JobCounter
 from .errors import resumable
 from .options import EngineOptions, refuse_options
 from .results import show_failures
-from .training import open_table_run
+from .training import open_finished_run
 
 if TYPE_CHECKING:
     from lstm_ae.apply.dataset import DatasetResult
@@ -56,7 +56,7 @@ def detect_in_dataset(
             code=Code.OUTPUT_EXISTS,
         )
     engine.require()
-    opened = open_table_run(run, console)
+    opened = open_finished_run(run, console)
     from lstm_ae.apply import dataset
     from lstm_ae.data.dataset import find_files
 

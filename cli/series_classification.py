@@ -9,7 +9,7 @@ from lstm_ae.formatting import format_heading
 from .console import Console
 from .options import GivenOptions, RowsRequest, command
 from .results import require_table, show_files, show_note
-from .training import open_table_run
+from .training import open_finished_run
 
 if TYPE_CHECKING:
     from lstm_ae.apply.classify import ClassifiedTable
@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
     def classify(*, request: RowsRequest, given: GivenOptions, console: Console) -> None:
         """Classify each row by the window that ends with it, or each whole series."""
         require_table("--out", request.out, request.data)
-        opened = open_table_run(request.run, console)
+        opened = open_finished_run(request.run, console)
         from lstm_ae.apply import classify as classification
         from lstm_ae.apply.run_table import TableRequest, read_run_table
         from lstm_ae.checks.table import collect_new_table_warnings

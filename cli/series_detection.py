@@ -144,7 +144,7 @@ def register(app: typer.Typer) -> None:
             detect_in_dataset(run, data, engine_options, out, console, given, rule=rule, online=online)
         else:
             require_table_file(data, engine_options)
-            _detect_in_table(training.open_table_run(run, console), data, scoring, files, given, console)
+            _detect_in_table(training.open_finished_run(run, console), data, scoring, files, given, console)
 
 
 def _detect_in_table(

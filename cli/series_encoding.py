@@ -11,7 +11,7 @@ from lstm_ae.errors import Code, ConfigError, DataError
 from .console import Console
 from .options import GivenOptions, LabelColumn, RowsRequest, RunArgument, command
 from .results import require_table, show_files, show_metrics, show_note
-from .training import open_table_run
+from .training import open_finished_run
 
 if TYPE_CHECKING:
     from lstm_ae.apply.encode import RunAutoencoder
@@ -54,7 +54,7 @@ def register(app: typer.Typer) -> None:
             raise ConfigError(
                 f"{flag_name(options[0])} is for another table. Pass it as DATA", code=Code.OPTION_NOT_APPLICABLE
             )
-        opened_run = open_table_run(run, console)
+        opened_run = open_finished_run(run, console)
         from lstm_ae.experiment import open_trained
 
         if data is None:
@@ -85,7 +85,7 @@ def _read_table(
     run: str, data: str, given: GivenOptions, console: Console
 ) -> tuple["Run", "RunAutoencoder", "PreparedTable"]:
     """Return the run, its autoencoder, and the table on its time grid."""
-    opened = open_table_run(run, console)
+    opened = open_finished_run(run, console)
     from lstm_ae.apply.encode import load_autoencoder
     from lstm_ae.apply.run_table import TableRequest
     from lstm_ae.checks.table import collect_new_table_warnings

@@ -27,7 +27,7 @@ from .options import (
     parse_levels,
 )
 from .results import require_png, require_table, show_files, show_metrics, show_note, show_rows
-from .training import open_table_run
+from .training import open_finished_run
 
 if TYPE_CHECKING:
     from lstm_ae.apply.forecast import TableForecast
@@ -59,7 +59,7 @@ def register(app: typer.Typer) -> None:
         require_table("--out", out, data)
         if figure is not None:
             require_png(figure)
-        opened = open_table_run(run, console)
+        opened = open_finished_run(run, console)
         metrics = opened.metrics()
         from lstm_ae.apply.forecast import forecast_columns, forecast_file
         from lstm_ae.apply.run_table import TableRequest

@@ -10,7 +10,6 @@ from lstm_ae.config.snp import MAX_DAYS
 from lstm_ae.errors import Code, ConfigError, LeakageError
 
 from . import training
-from .backend import show_library_log
 from .backtest import show_backtest
 from .console import Console
 from .options import (
@@ -32,11 +31,7 @@ from .snp_forecast import show_forecast
 
 def show_audit(run: str, console: Console, data: str | None) -> None:
     """Show the findings of an audit; raise `LeakageError` if values of the future reach the forecasts of the run."""
-    from lstm_ae.run import open_run
-
-    opened_run = open_run(run, "snp")
-    opened_run.metrics()
-    show_library_log(console)
+    opened_run = training.open_finished_run(run, console, "snp")
     from lstm_ae.data.prices import read_prices
     from lstm_ae.experiment import open_trained
     from lstm_ae.studies.snp.audit import audit

@@ -168,9 +168,7 @@ def obtain_model(
 
 def _open_named_run(given: GivenOptions, kind: type[Config], console: Console, run: str, **fixed: str) -> "Run":
     """Return the named finished run; refuse options that its training has fixed."""
-    from lstm_ae.run import open_run
-
-    opened = open_run(run, task_of(kind()))
+    opened = open_finished_run(run, console, task_of(kind()))
     goal = fixed.get("goal")
     if goal and getattr(opened.config(), "goal", goal) != goal:
         does, verb = ("reconstructs", "reconstruct") if goal == "predict" else ("forecasts", "predict")
@@ -181,8 +179,6 @@ def _open_named_run(given: GivenOptions, kind: type[Config], console: Console, r
         )
     # Another table may need other reading options.
     refuse_config(given, "a trained run", free=("data", *(READING_OPTIONS if given.get("data") else ())))
-    opened.metrics()
-    show_library_log(console)
     console.say(f"run: {opened.directory}")
     return opened
 
@@ -193,11 +189,11 @@ def refuse_config(given: GivenOptions, scope: str, free: tuple[str, ...]) -> Non
     refuse_options(given_options | {"--config": given.file, "--preset": given.preset}, scope)
 
 
-def open_table_run(run: str, console: Console) -> "Run":
-    """Return a finished run on a table."""
+def open_finished_run(run: str, console: Console, task: str = "series") -> "Run":
+    """Return a finished run of a task, and show the log of the library from now on."""
     from lstm_ae.run import open_run
 
-    opened = open_run(run, "series")
+    opened = open_run(run, task)
     opened.metrics()
     show_library_log(console)
     return opened
