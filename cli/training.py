@@ -19,8 +19,6 @@ from .options import GivenOptions, refuse_options, require_directory
 from .signals import defer_signals
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from lstm_ae.data.windows import Data
     from lstm_ae.experiment import RunWithData
     from lstm_ae.run import Run
@@ -70,7 +68,7 @@ def train(
     import_tensorflow(console)
     if data is None:
         config, data = complete_config(config, console)
-    with _TrainingGuard(console, task_of(config)) as guard:
+    with _TrainingGuard(console, task_of(config)).watch() as guard:
         return experiment.train(
             config,
             data,
@@ -102,7 +100,7 @@ def resume(
     refuse_config(given, "a run that resumes", free=DATA_PATHS)
     import_tensorflow(console)
     _, data = complete_config(kind.merge(config.to_dict(), given), console)
-    with _TrainingGuard(console, name) as guard:
+    with _TrainingGuard(console, name).watch() as guard:
         return experiment.resume(run, config, data, observer=guard)
 
 
@@ -225,21 +223,21 @@ class _TrainingGuard(TrainingObserver):
     def on_folds(self, folds: int) -> None:
         self.console.say(f"comparing with the linear start: a network on each of {folds} folds")
 
-    def __enter__(self) -> "_TrainingGuard":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: "TracebackType | None"
-    ) -> None:
-        self.bar.clear()
-        if self.directory is None:
-            return
-        command = f"lstmae {self.task} train --resume --out {shlex.quote(str(self.directory))}"
-        if isinstance(error, KeyboardInterrupt):
+    @contextmanager
+    def watch(self) -> Iterator["_TrainingGuard"]:
+        """Return a context for the training, at whose end the live line is erased."""
+        try:
+            yield self
+        except KeyboardInterrupt:
+            if self.directory is None:
+                raise
             from lstm_ae.run import Run
 
             run = Run(self.directory)
             if run.finished:
                 raise Interrupted(f"Interrupted; the run {str(self.directory)!r} is complete") from None
             checkpoint = "a checkpoint is saved" if run.state.exists() else "there is no checkpoint yet"
+            command = f"lstmae {self.task} train --resume --out {shlex.quote(str(self.directory))}"
             raise Interrupted(f"Interrupted; {checkpoint}. Resume with: {command}") from None
+        finally:
+            self.bar.clear()
