@@ -272,18 +272,12 @@ class GivenOptions(dict[str, Any]):
     file: Path | None = None
     preset: str | None = None
 
-    def replaced(self, values: Mapping[str, Any]) -> "GivenOptions":
-        """Return other options with the same file and preset."""
-        options = GivenOptions(values)
-        options.file, options.preset = self.file, self.preset
-        return options
-
     def config(self, kind: type[Chosen], **fixed: Any) -> Chosen:
         """Return the config: the base, overridden by the given options and then by those that the command fixes."""
-        return kind.merge(self._base(kind), self | fixed)
+        return kind.merge(self.base(kind), self | fixed)
 
-    def _base(self, kind: type[Options]) -> dict[str, Any]:
-        """Return the values of the file or the preset."""
+    def base(self, kind: type[Options]) -> dict[str, Any]:
+        """Return the values of the file or the preset, which the given options override."""
         if not issubclass(kind, Config):
             return {}
         from lstm_ae.config.presets import load_preset

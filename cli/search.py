@@ -205,7 +205,7 @@ def make_plan(given: GivenOptions, kind: type[Config], request: SearchRequest) -
         SearchDirectory(request.out).require_free()
     axes = [value for value in given.values() if isinstance(value, Axis)]
     single = {name: value for name, value in given.items() if not isinstance(value, Axis)}
-    config = given.replaced(single).config(kind)
+    config = kind.merge(given.base(kind), single)
     if not axes:
         axes = [axis for axis in REPORT if axis.name not in given]
     search = request.search or "grid"
