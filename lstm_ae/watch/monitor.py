@@ -19,7 +19,7 @@ from lstm_ae.watch.config import MonitorConfig
 from lstm_ae.watch.outbox import MAX_WAITING, Outbox
 from lstm_ae.watch.rows import RowParser, format_utc
 from lstm_ae.watch.scorer import RowScorer
-from lstm_ae.watch.sinks import Message, Sink, message_id
+from lstm_ae.watch.sinks import Message, Sink, event_id
 from lstm_ae.watch.sources import Batch
 from lstm_ae.watch.state import State
 from lstm_ae.watch.status import Backoff, Clock, Status
@@ -217,7 +217,7 @@ class Monitor:
         moments = format_utc((np.array([start, end or start]) * 1e3).astype(np.int64) * 10**6)
         facts = {"start": moments[0], "end": None if end is None else moments[1]}
         status = "firing" if end is None else "resolved"
-        return self.scorer.message("silence", status, message_id(self.name, "silence", start), "", facts)
+        return self.scorer.message("silence", status, event_id(self.name, "silence", start), "", facts)
 
 
 def waiting_error(monitors: Sequence[Monitor]) -> DataError | None:

@@ -16,7 +16,7 @@ from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.watch.acceptor import AcceptedRows
 from lstm_ae.watch.config import MonitorOptions
 from lstm_ae.watch.rows import format_utc
-from lstm_ae.watch.sinks import Message, message_id
+from lstm_ae.watch.sinks import Message, event_id
 from lstm_ae.watch.state import State
 from lstm_ae.watch.status import LatestScore, Status
 
@@ -188,7 +188,7 @@ class RowScorer:
             "p": event.p,
             "causes": dict(zip(self.detector.config.value_cols, event.shares, strict=True)),
         }
-        return self.message("anomaly", change.status, message_id(self.name, series, event.first), series, facts)
+        return self.message("anomaly", change.status, event_id(self.name, series, event.first), series, facts)
 
     def message(self, kind: str, status: str, event: str, series: str, facts: JsonMapping) -> Message:
         """Return a message on an event, or on a silence.

@@ -87,7 +87,7 @@ class AddressOptions(Options):
     def __post_init__(self) -> None:
         super().__post_init__()
         if (self.url is None) == (self.url_env is None):
-            raise ConfigError("Either url or url_env must be given", code=Code.MISSING_OPTION)
+            raise ConfigError("Set either url or url_env", code=Code.MISSING_OPTION)
         if self.url is not None:
             self._check(self.url)
 

@@ -52,10 +52,10 @@ class Message(NamedTuple):
         return to_json({"key": self.key} | self.body)
 
 
-def message_id(*parts: object) -> str:
+def event_id(*parts: object) -> str:
     """Return the identifier of an event, which depends only on these parts.
 
-    >>> message_id("pump", "", 1_704_067_200_000_000_000)
+    >>> event_id("pump", "", 1_704_067_200_000_000_000)
     '2e579fda803aa5cc'
     """
     return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:16]

@@ -147,5 +147,5 @@ class Watcher:
 def _join(threads: Iterable[threading.Thread]) -> None:
     """Wait for threads to end."""
     for thread in threads:
-        while thread.is_alive():  # Python handles signals only between calls with a time limit
+        while thread.is_alive():  # a call without a time limit could delay the handler of a signal
             thread.join(0.2)

@@ -108,7 +108,7 @@ def test_sinks_of_a_monitor_are_all_sinks_unless_it_names_some() -> None:
             two('kind = "mqtt", url = "mqtt://h", topic = "a", client_id = "one"'),
             "Only one of the .* can use the client_id 'one'",
         ),
-        (MONITOR + HOOK, "Either url or url_env must be given"),
+        (MONITOR + HOOK, "Set either url or url_env"),
         (f'{MONITOR}{HOOK}url = "ftp://host"', "url must be an address that begins with http:// or https://"),
         (f'{MONITOR}{HOOK}url = "https://user:hidden@host"', "url contains a password. Use url_env"),
         (f'{MONITOR}{HOOK}url = "https://host"\nsecret = "hidden"', "Unknown key 'secret'"),
