@@ -16,7 +16,6 @@ from .training import open_finished_run
 if TYPE_CHECKING:
     from lstm_ae.apply.encode import RunAutoencoder
     from lstm_ae.data.preparation import PreparedTable
-    from lstm_ae.run import Run
     from lstm_ae.table_files import TableColumns
 
 
@@ -81,32 +80,24 @@ def register(app: typer.Typer) -> None:
         console.document({"run": opened_run.directory, "data": data, "metrics": metrics})
 
 
-def _read_table(
-    run: str, data: str, given: GivenOptions, console: Console
-) -> tuple["Run", "RunAutoencoder", "PreparedTable"]:
-    """Return the run, its autoencoder, and the table on its time grid."""
-    opened = open_finished_run(run, console)
-    from lstm_ae.apply.encode import load_autoencoder
-    from lstm_ae.apply.run_table import TableRequest
-    from lstm_ae.checks.table import collect_new_table_warnings
-
-    autoencoder = load_autoencoder(opened, given)
-    with console.progress() as bar:
-        table = autoencoder.read(TableRequest(data, progress=bar.reading))
-    show_note(collect_new_table_warnings(table, symbols=autoencoder.scales.names), console)
-    return opened, autoencoder, table
-
-
 def _write_output(
     request: RowsRequest,
     given: GivenOptions,
     console: Console,
     columns: Callable[["RunAutoencoder", "PreparedTable"], "TableColumns"],
 ) -> None:
+    """Write the columns that a function computes from the autoencoder of a run and a table."""
     require_table("--out", request.out, request.data)
-    opened, autoencoder, table = _read_table(request.run, request.data, given, console)
+    opened = open_finished_run(request.run, console)
+    from lstm_ae.apply.encode import load_autoencoder
+    from lstm_ae.apply.run_table import TableRequest
+    from lstm_ae.checks.table import collect_new_table_warnings
     from lstm_ae.table_files import write_table
 
+    autoencoder = load_autoencoder(opened, given)
+    with console.progress() as bar:
+        table = autoencoder.read(TableRequest(request.data, progress=bar.reading))
+    show_note(collect_new_table_warnings(table, symbols=autoencoder.scales.names), console)
     path = write_table(request.out, columns(autoencoder, table))
     rows = len(table.table.lines)
     show_files(console, {"rows": path})

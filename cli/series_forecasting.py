@@ -39,7 +39,22 @@ _HORIZON = next(field for field in declared_options(Series) if field.name == "ho
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    _add_backtest_command(app)
+    example = "lstmae series backtest pump.csv --folds 2 --epochs 1"
+
+    @command(app, "backtest", example, Series, hide=("data", "task", "split_by", "test"))
+    def backtest(
+        data: NewTable,
+        *,
+        folds: Folds = 5,
+        out: Folder = None,
+        jobs: FoldJobs = 1,
+        given: GivenOptions,
+        console: Console,
+    ) -> None:
+        """Train and test a forecaster on successive periods of time."""
+        # The folds are periods of time, also of files whose series are divided by default.
+        config = given.config(Series, data=data, task="forecast", split_by=None)
+        show_backtest(console, out, folds, jobs, config)
 
     @command(app, "forecast", "lstmae series forecast latest pump.csv --out next.csv", reads=True)
     def forecast(
@@ -100,25 +115,6 @@ def _draw(ahead: "TableForecast") -> bytes:
     from lstm_ae.plots.base import png
 
     return png(forecast_figure(ahead))
-
-
-def _add_backtest_command(app: typer.Typer) -> None:
-    example = "lstmae series backtest pump.csv --folds 2 --epochs 1"
-
-    @command(app, "backtest", example, Series, hide=("data", "task", "split_by", "test"))
-    def backtest(
-        data: NewTable,
-        *,
-        folds: Folds = 5,
-        out: Folder = None,
-        jobs: FoldJobs = 1,
-        given: GivenOptions,
-        console: Console,
-    ) -> None:
-        """Train and test a forecaster on successive periods of time."""
-        # The folds are periods of time, also of files whose series are divided by default.
-        config = given.config(Series, data=data, task="forecast", split_by=None)
-        show_backtest(console, out, folds, jobs, config)
 
 
 def _show_forecast(

@@ -72,11 +72,10 @@ def _add_common_commands(app: typer.Typer, name: str, config: type[Config]) -> N
         console: Console,
     ) -> None:
         """Train a model and write a run: config, metrics, history, model, and figures."""
-        chosen = None if resume else given.config(config)
-        if chosen is None:
+        if resume:
             run = training.resume(given, config, console, out=out)
         else:
-            run = training.train(chosen, console, out=out)
+            run = training.train(given.config(config), console, out=out)
         show_training(console, run)
 
     @command(app, "evaluate", f"lstmae {name} evaluate {small}", config)
