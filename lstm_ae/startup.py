@@ -122,8 +122,11 @@ _LIMIT: list[int] = []
 
 
 def limit_cores(number: int) -> None:
-    """Limit the number of cores that `cores` returns in this process, which shares the machine with others."""
+    """Limit the cores that `cores` returns and the threads of BLAS in this process, which shares the machine."""
+    from threadpoolctl import threadpool_limits
+
     _LIMIT[:] = [number]
+    threadpool_limits(number)
 
 
 def cores() -> int:

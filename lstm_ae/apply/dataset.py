@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from lstm_ae.apply.detect import RunDetector, detect_prepared, load_detector
 from lstm_ae.apply.detection_output import EVENT_COLUMNS, event_rows, name_scores
@@ -100,7 +99,6 @@ class DatasetDetection(NamedTuple):
         import pyarrow
 
         limit_cores(threads)
-        threadpool_limits(threads)
         pyarrow.set_cpu_count(threads)
 
     def load(self) -> Callable[[SeriesGroup], JobEnd]:

@@ -156,9 +156,6 @@ def detect_prepared(
     if online and not any(window_segments(grid.segment, normal.window)):
         raise too_few_rows(prepared, normal.window, need="the window that ends at a row")
 
-    def score(name: str, progress: Progress | None) -> RowScores:
-        return score_rows(detector.scorer(name, online=online), values, grid.segment, progress, online=online)
-
     def find(name: str, scored: RowScores) -> ScoredSeries:
         if adapt is None:
             threshold = normal.threshold(parsed, name, online=online)
@@ -169,12 +166,13 @@ def detect_prepared(
         usual = detector.scorer(name, online=online)[0].calibration.usual
         return find_anomalies(scored, normal, usual, threshold, grid.segment, grid.series, online=online)
 
-    # Only the detector reports progress: the baselines take much less time.
-    scores = {
-        name: score(name, progress if name == DETECTOR else None)
-        for name in VIEWS
-        if name != MAHALANOBIS or grid.labels is not None
-    }
+    scores = {}
+    for name in VIEWS:
+        if name != MAHALANOBIS or grid.labels is not None:
+            # Only the detector reports progress: the baselines take much less time.
+            report = progress if name == DETECTOR else None
+            views = detector.scorer(name, online=online)
+            scores[name] = score_rows(views, values, grid.segment, report, online=online)
     series = {name: find(name, scored) for name, scored in scores.items()}
     shifts = _find_shifts(normal.shift_limits(online=online), prepared, values, scores[DETECTOR].scores)
     metrics = {}

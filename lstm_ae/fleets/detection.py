@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from lstm_ae.apply.detect import collect_detection_warnings, detect_prepared, load_detector
 from lstm_ae.apply.detection_output import count_scored_rows, event_rows, score_columns
@@ -63,7 +62,6 @@ class FleetDetector:
     def prepare(self, threads: int) -> None:
         """Limit the threads of the kernels and of BLAS in a new process."""
         limit_cores(threads)
-        threadpool_limits(threads)
 
     def load(self) -> "Callable[[DetectionJob], SeriesDetection]":
         """Return the function that scores a series."""
@@ -247,7 +245,6 @@ def _detect_series(task: FleetDetector, job: DetectionJob) -> SeriesDetection:
     total = len(detection.model.scores)
     warnings = [*collect_detection_warnings(run, detection), *describe_training_period(prepared, run)]
     warnings += [DRIFTED] * bool(detection.shifts)
-    names: TableColumns = {"series": np.full(total, job.title, object)}
     return SeriesDetection(
         job.number,
         job.title,
@@ -257,6 +254,6 @@ def _detect_series(task: FleetDetector, job: DetectionJob) -> SeriesDetection:
         rows=rows,
         unscored=total - rows,
         expected=threshold.alarms.per(rows),
-        scores={**names, **score_columns(detection)} if task.scores else {},
+        scores={"series": np.full(total, job.title, object), **score_columns(detection)} if task.scores else {},
         warnings=tuple(warnings),
     )

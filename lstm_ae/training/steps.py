@@ -88,7 +88,6 @@ class TrainingSteps:
             The sums including these batches.
         """
         before = tf.constant([sums[name] for name in self.names], tf.float64)
-        order = tf.convert_to_tensor(order)
         arguments = [order, tf.constant(first, tf.int64), tf.constant(last, tf.int64), before]
         self._train = self._train or trace(self._training, *arguments)
         return self._named(self._train(*arguments))
