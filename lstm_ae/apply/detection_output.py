@@ -110,7 +110,7 @@ def describe_detection(detection: Detection) -> list[str]:
         if metrics.events is not None:
             ranges = format_count(metrics.events.ranges, "labeled range")
             texts += [
-                f"{metrics.events.found} of {ranges} found" if metrics.events.ranges else ranges,
+                f"{metrics.events.detected} of {ranges} found" if metrics.events.ranges else ranges,
                 format_count(metrics.events.false, "false event"),
             ]
             if delays := metrics.events.delays:
@@ -186,7 +186,7 @@ def detection_to_json(detection: Detection) -> JsonObject:
                 {}
                 if metrics.events is None
                 else {
-                    "found": metrics.events.found,
+                    "found": metrics.events.detected,
                     "false": metrics.events.false,
                     "delays": list(metrics.events.delays),
                 }

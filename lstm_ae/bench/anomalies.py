@@ -267,7 +267,7 @@ def evaluate_events(
             events, name = detection.metrics[key].events, NETWORK if key == "model" else key
             assert events is not None
             alarms = loaded.normal.threshold(loaded.rule(), key, online=online).alarms
-            counts = {"ranges": events.ranges, "found": events.found, "false": events.false}
+            counts = {"ranges": events.ranges, "found": events.detected, "false": events.false}
             delay = statistics.median(events.delays) if events.delays else None
             measures = counts | {"expected": alarms.expected * unlabeled, "delay": delay}
             yield f"{name}, online" if online else name, measures

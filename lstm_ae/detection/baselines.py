@@ -29,21 +29,19 @@ from lstm_ae.errors import Code, ConfigError, DataError
 MAHALANOBIS = "Mahalanobis"
 
 # Maximum number of windows and of values to fit on; larger data is sampled.
-MOST_WINDOWS = 20_000
+MAX_WINDOWS, MAX_VALUES = 20_000, 1 << 25
 
-MOST_NUMBERS = 1 << 25
-
-# Smallest eigenvalue of the covariance of windows, relative to the mean of all.
+# Smallest eigenvalue of the covariance of windows, relative to the mean of all eigenvalues.
 MIN_EIGENVALUE = 1e-3
 
 # Largest size of an eigenvalue problem. Longer windows use the products of this number of windows instead of the
 # covariance of their values, which has the same nonzero eigenvalues.
 MAX_EIGENVALUES = 2000
 
-# Most values of the stored axes of a distance, 16 MiB. It limits the axes of windows of more than 2048 values.
+# Maximum number of values of the stored axes of a distance (16 MiB), which windows of more than 2048 values may reach.
 MAX_AXIS_VALUES = 1 << 22
 
-# Principal components of longer windows are found by randomized projections if there are fewer windows than values.
+# Principal components of longer windows are fitted by randomized projections if there are fewer windows than values.
 WIDE_VALUES = 2000
 
 # Smallest standard deviation of a component, relative to the largest one.
@@ -52,14 +50,14 @@ MIN_RELATIVE_DEVIATION = 1e-4
 # Maximum numbers of shapes and of their values in a memory.
 MAX_MEMORIES, MAX_MEMORY_VALUES = 500, 1 << 20
 
-# Values of shapes are at most this many deviations, which half precision can express.
+# Maximum value of a shape in deviations, which half precision can represent.
 LARGEST_VALUE = 6e4
 
-# Smallest deviation by which a shape is divided, relative to that in training windows: noise of a quiet stretch is no
-# shape.
-LEAST_SHAPE = 0.5
+# Smallest deviation by which a shape is divided, relative to that of the training windows, so that the noise of a quiet
+# stretch is not a shape.
+MIN_SHAPE_DEVIATION = 0.5
 
-# Maximum number of windows among which the nearest is searched.
+# Maximum number of windows to search for the nearest one.
 MAX_NEIGHBOR_WINDOWS = 2000
 
 # Smallest score with a logarithm, in squared standard deviations.
@@ -165,7 +163,7 @@ def fit_linear_autoencoder(components: PrincipalComponents, windows: Array, size
         size: size of the linear code.
     """
     deviations = components.codes(windows).std(axis=0)
-    # The others are rounding errors.
+    # Smaller deviations are rounding errors.
     used = deviations > MIN_RELATIVE_DEVIATION * deviations.max(initial=0)
     axes, deviations = components.axes * used[:, None], np.where(used, deviations, 1).astype(np.float32)[:, None]
     unused = ((0, size - len(axes)), (0, 0))
@@ -199,11 +197,13 @@ class CovarianceDistance(NamedTuple):
         values that are present.
         """
         centered, missing = _center(windows, self.mean)
-        # The rest is a small difference of large sums, which rounding errors of single precision would dominate.
+        # The remainder is a small difference of large sums, which rounding errors of single precision would dominate.
         centered = centered.astype(np.float64)
         projected = np.square(centered @ self.axes.T.astype(np.float64))
-        rest = np.maximum(np.square(centered).sum(axis=1) - projected.sum(axis=1), 0)
-        return _divide((projected / self.variances).sum(axis=1) + rest / self.floor, _count_present(centered, missing))
+        remainder = np.maximum(np.square(centered).sum(axis=1) - projected.sum(axis=1), 0)
+        return _divide(
+            (projected / self.variances).sum(axis=1) + remainder / self.floor, _count_present(centered, missing)
+        )
 
     @classmethod
     def mean_square(cls, window: int, features: int) -> "CovarianceDistance":
@@ -214,10 +214,10 @@ class CovarianceDistance(NamedTuple):
 
 
 class ShapeMemory(NamedTuple):
-    """Shapes of training windows, of which the most similar one is compared with that of another window.
+    """Shapes of training windows, with the most similar of which the shape of another window is compared.
 
     The shape of a window is its values without the mean of each feature, divided by their standard deviation. A small
-    deviation counts as `LEAST_SHAPE`.
+    deviation counts as `MIN_SHAPE_DEVIATION`.
 
     Args:
         shapes: `(memories, window * features)` float16.
@@ -243,14 +243,14 @@ class ShapeMemory(NamedTuple):
         return by_window
 
     def normalize(self, windows: Array) -> tuple[Float64Array, Array]:
-        """Return the flat shapes of windows, and which values are missing, `(windows, window * features)`."""
+        """Return the flat shapes of windows and a mask of missing values, both `(windows, window * features)`."""
         values: Float64Array = np.clip(np.asarray(windows, np.float64) / self.deviation, -LARGEST_VALUE, LARGEST_VALUE)
         missing = np.isnan(values)
         present = np.maximum((~missing).sum(axis=1, keepdims=True), 1)
         values[missing] = 0
         values -= values.sum(axis=1, keepdims=True) / present
         values[missing] = 0
-        values /= np.maximum(np.sqrt(np.square(values).sum(axis=1, keepdims=True) / present), LEAST_SHAPE)
+        values /= np.maximum(np.sqrt(np.square(values).sum(axis=1, keepdims=True) / present), MIN_SHAPE_DEVIATION)
         return values.reshape(len(values), -1), missing.reshape(len(values), -1)
 
 
@@ -277,10 +277,10 @@ class NearestDistance(NamedTuple):
 
 
 class MovingVariance(NamedTuple):
-    """Variance within a window, the mean over the features, see `WindowBaseline`."""
+    """Variance within a window, averaged over the features."""
 
     def distances(self, windows: Array) -> Float64Array:
-        """Return the variances of `(windows, window, features)`, `(windows,)`."""
+        """Return the variance within each window, see `WindowBaseline`."""
         variances: Float64Array = np.nanvar(windows, axis=1, dtype=np.float64).mean(axis=1)
         return variances
 
@@ -303,7 +303,9 @@ class Autoregression(NamedTuple):
 
 
 def _center(windows: Array, mean: Array) -> tuple[Float32Array, Array | None]:
-    """Return the differences from the mean, `(windows, values)`, 0 where missing, and what is missing, if anything."""
+    """Return the differences from the mean, `(windows, values)`, 0 where missing, and a mask of missing values; None if
+    there are none.
+    """
     centered: Float32Array = (np.asarray(windows, np.float32) - mean).reshape(len(windows), -1)
     missing = np.isnan(centered)
     if not missing.any():
@@ -363,8 +365,8 @@ def fit_principal_components(windows: Array, components: int, seed: int = 0) -> 
     values = window * features
     if not 1 <= components <= values:
         raise ConfigError(f"components must be 1 to {values}, the values of a window. Received: {components}")
-    most = max(components, min(MOST_WINDOWS, MOST_NUMBERS // values))
-    sample = _sample_windows(windows, most, 10 * components, seed)
+    max_windows = max(components, min(MAX_WINDOWS, MAX_VALUES // values))
+    sample = _sample_windows(windows, max_windows, 10 * components, seed)
     if len(sample) < max(components, 2):
         raise DataError(
             f"Principal components need {max(components, 2)} training windows without missing values. "
@@ -396,17 +398,17 @@ def fit_covariance(windows: Array, seed: int = 0, min_eigenvalue: float = MIN_EI
 
     _, window, features = windows.shape
     values = window * features
-    most = min(MOST_WINDOWS if values <= MAX_EIGENVALUES else MAX_EIGENVALUES, MOST_NUMBERS // values)
-    sample = _sample_distance_windows(windows, most, seed).astype(np.float64)
+    max_windows = min(MAX_WINDOWS if values <= MAX_EIGENVALUES else MAX_EIGENVALUES, MAX_VALUES // values)
+    sample = _sample_distance_windows(windows, max_windows, seed).astype(np.float64)
     mean = sample.mean(axis=0)
     sample -= mean
     count = len(sample)
     total = np.square(sample).sum() / count
     floor = min_eigenvalue * total / values
     products = (sample.T @ sample if values <= count else sample @ sample.T) / count
-    # Without variance no direction is more usual than others.
+    # Without variance, all directions are alike.
     variances, vectors = eigh(products, subset_by_value=(floor, np.inf)) if floor else (np.empty(0), products[:, :0])
-    # The largest ones are last.
+    # The largest eigenvalues are last.
     stored = slice(-max(1, MAX_AXIS_VALUES // values), None)
     variances, vectors = variances[stored], vectors[:, stored]
     axes = vectors.T if values <= count else vectors.T @ sample / np.sqrt(variances * count)[:, None]
@@ -421,8 +423,8 @@ def fit_covariance(windows: Array, seed: int = 0, min_eigenvalue: float = MIN_EI
 def fit_shapes(windows: Array, deviation: Array, seed: int = 0) -> ShapeMemory:
     """Return the shapes of training windows, or of a random sample of them; arguments as in `fit_covariance`."""
     _, window, features = windows.shape
-    most = min(MAX_MEMORIES, max(1, MAX_MEMORY_VALUES // (window * features)))
-    sample = _sample_distance_windows(windows, most, seed).reshape(-1, window, features)
+    max_windows = min(MAX_MEMORIES, max(1, MAX_MEMORY_VALUES // (window * features)))
+    sample = _sample_distance_windows(windows, max_windows, seed).reshape(-1, window, features)
     memory = ShapeMemory(np.empty((0, window * features), np.float16), deviation)
     return memory._replace(shapes=memory.normalize(sample)[0].astype(np.float16))
 
@@ -430,7 +432,7 @@ def fit_shapes(windows: Array, deviation: Array, seed: int = 0) -> ShapeMemory:
 def fit_neighbors(windows: Array, seed: int = 0) -> NearestDistance:
     """Return the distance to the nearest training window, or to the nearest of a random sample of them."""
     _, window, features = windows.shape
-    sample = _sample_distance_windows(windows, min(MAX_NEIGHBOR_WINDOWS, MOST_NUMBERS // (window * features)), seed)
+    sample = _sample_distance_windows(windows, min(MAX_NEIGHBOR_WINDOWS, MAX_VALUES // (window * features)), seed)
     return NearestDistance(sample.reshape(-1, window, features).astype(np.float32))
 
 
@@ -439,43 +441,43 @@ def fit_autoregression(windows: Array, seed: int = 0) -> Autoregression:
     from sklearn.linear_model import Ridge
 
     _, window, features = windows.shape
-    sample = _sample_distance_windows(windows, min(MOST_WINDOWS, MOST_NUMBERS // (window * features)), seed)
+    sample = _sample_distance_windows(windows, min(MAX_WINDOWS, MAX_VALUES // (window * features)), seed)
     columns = sample.reshape(-1, window, features).transpose(2, 0, 1)
-    fitted = [Ridge().fit(each[:, :-1], each[:, -1]) for each in columns]
-    return Autoregression(np.array([each.coef_ for each in fitted]), np.array([each.intercept_ for each in fitted]))
+    models = [Ridge().fit(column[:, :-1], column[:, -1]) for column in columns]
+    return Autoregression(np.array([model.coef_ for model in models]), np.array([model.intercept_ for model in models]))
 
 
 def fit_mean(rows: Array) -> NearestDistance:
-    """Return the distance of each row from the mean row, that is, the raw values as scores, with windows of one row."""
+    """Return the distance from the mean row, which ranks rows by their raw values, with windows of one row."""
     return NearestDistance(np.nanmean(rows, axis=0, keepdims=True)[None].astype(np.float32))
 
 
-def _sample_distance_windows(windows: Array, most: int, seed: int) -> Array:
-    # A few complete windows among many with missing values do not represent them.
-    sample = _sample_windows(windows, most, min(len(windows), most) // 2, seed)
+def _sample_distance_windows(windows: Array, max_windows: int, seed: int) -> Array:
+    # A few complete windows do not represent many with missing values.
+    sample = _sample_windows(windows, max_windows, min(len(windows), max_windows) // 2, seed)
     if not len(sample):
         raise DataError("A baseline needs at least one window. Pass more rows", code=Code.TOO_FEW_ROWS)
     return sample
 
 
-def _sample_windows(windows: Array, most: int, few: int, seed: int) -> Array:
-    """Return at most `most` flat windows without missing values, in random order.
+def _sample_windows(windows: Array, max_windows: int, min_complete: int, seed: int) -> Array:
+    """Return at most `max_windows` flat windows without missing values, in random order.
 
-    If there are fewer than `few` complete windows, missing values are replaced by the mean of their position.
+    If there are fewer than `min_complete` of them, missing values are replaced by the mean of their position.
     """
     count, values = len(windows), windows.shape[1] * windows.shape[2]
     # Draw in random order until there are enough complete windows.
     order = np.random.default_rng(seed).permutation(count)
-    drawn: list[Array] = []
-    for start in range(0, count, most):
-        block = windows[np.sort(order[start : start + most])].reshape(-1, values)
-        drawn.append(block[~np.isnan(block).any(axis=1)])
-        if sum(map(len, drawn)) >= most:
+    complete: list[Array] = []
+    for start in range(0, count, max_windows):
+        block = windows[np.sort(order[start : start + max_windows])].reshape(-1, values)
+        complete.append(block[~np.isnan(block).any(axis=1)])
+        if sum(map(len, complete)) >= max_windows:
             break
-    sample = np.concatenate(drawn)[:most] if drawn else np.empty((0, values))
-    if len(sample) < min(count, max(few, 2)):
+    sample = np.concatenate(complete)[:max_windows] if complete else np.empty((0, values))
+    if len(sample) < min(count, max(min_complete, 2)):
         # Scattered missing values leave few complete windows or none.
-        sample = _impute_means(windows[np.sort(order[:most])].reshape(-1, values))
+        sample = _impute_means(windows[np.sort(order[:max_windows])].reshape(-1, values))
     return sample
 
 

@@ -48,7 +48,7 @@ MIN_UNIT = 0.01
 # Residuals beyond this number of deviations are no more unusual, and their squares might be infinite.
 MAX_DEVIATIONS = 1e12
 
-# Quantile of the errors of normal rows that no error of a normal row is expected to exceed by much.
+# Quantile of the errors of normal rows that serves as their highest error.
 HIGHEST_QUANTILE = 0.999
 
 
@@ -56,8 +56,8 @@ class UsualErrors(NamedTuple):
     """Errors of normal rows, as means over the features.
 
     Args:
-        median: their median.
-        highest: a high quantile of normal rows.
+        median: median error.
+        highest: quantile `HIGHEST_QUANTILE` of the errors.
     """
 
     median: float
@@ -68,20 +68,21 @@ class UsualErrors(NamedTuple):
 
         Windows that contain an anomaly also contain rows before and after it. These rows have usual errors, and those
         of the anomaly are above the geometric mean of the usual error and the largest one. Rows at least a window
-        away from it have no window in common with it, so further anomalies are found there in the same way.
+        away have no window in common with the anomaly, so further anomalies among them are found in the same way.
 
         Args:
             errors: `(rows,)` mean errors of the rows, NaN where there is none.
             window: rows per window.
         """
-        causes, rest = np.zeros(len(errors), bool), np.nan_to_num(errors)
-        while len(rest) and (largest := rest.max()) > self.highest:
-            found = np.flatnonzero(rest >= np.sqrt(self.median * largest))
-            causes[found] = True
-            first, last = np.maximum(found - window + 1, 0), np.minimum(found + window, len(rest))
-            # Rows within a window of a cause, as the sums of their begins and ends.
-            near = np.bincount(first, minlength=len(rest) + 1) - np.bincount(last, minlength=len(rest) + 1)
-            rest[np.cumsum(near)[: len(rest)] > 0] = 0
+        causes, unexplained = np.zeros(len(errors), bool), np.nan_to_num(errors)
+        count = len(errors)
+        while count and (largest := unexplained.max()) > self.highest:
+            rows = np.flatnonzero(unexplained >= np.sqrt(self.median * largest))
+            causes[rows] = True
+            starts, ends = np.maximum(rows - window + 1, 0), np.minimum(rows + window, count)
+            # A row is within a window of a cause if more of their neighborhoods start before it than end.
+            changes = np.bincount(starts, minlength=count + 1) - np.bincount(ends, minlength=count + 1)
+            unexplained[np.cumsum(changes)[:count] > 0] = 0
         return causes if causes.any() else ~causes
 
 
@@ -89,8 +90,8 @@ class OnlineUnits(NamedTuple):
     """Units of online scores: high quantiles of normal rows.
 
     Args:
-        distance: of the distance of the window that ends at a row.
-        error: of the mean error of the row itself.
+        distance: unit of the distance of the window that ends at a row.
+        error: unit of the mean error of the row itself.
     """
 
     distance: float
@@ -99,10 +100,11 @@ class OnlineUnits(NamedTuple):
     def scores(self, distances: Array, errors: Array) -> Array:
         """Return the online scores `(rows,)` of distances and mean errors `(rows,)`; NaN for rows without a value.
 
-        A part whose unit is infinite does not count.
+        A term with an infinite unit is omitted.
         """
-        parts = [np.log1p(part / unit) for part, unit in zip((distances, errors), self, strict=True) if unit < np.inf]
-        combined: Array = np.expm1(np.sum(parts, axis=0) / len(parts))
+        pairs = zip((distances, errors), self, strict=True)
+        terms = [np.log1p(values / unit) for values, unit in pairs if unit < np.inf]
+        combined: Array = np.expm1(np.sum(terms, axis=0) / len(terms))
         return combined
 
 
@@ -152,10 +154,10 @@ class DetectorCalibration(NamedTuple):
         if residuals.flags.c_contiguous:
             # NumPy is faster on one long row per window than on short rows of features.
             flat, deviation = residuals.reshape(len(residuals), -1), np.tile(deviation, residuals.shape[1])
-        # Clipped before the division, which might overflow.
-        most = MAX_DEVIATIONS * deviation
-        deviations: Array = np.minimum(flat, most)
-        np.maximum(deviations, -most, out=deviations)
+        # Clip before the division, which might overflow.
+        limit = MAX_DEVIATIONS * deviation
+        deviations: Array = np.minimum(flat, limit)
+        np.maximum(deviations, -limit, out=deviations)
         deviations /= deviation
         deviations = deviations.reshape(residuals.shape)
         return MeasuredWindows(deviations, self.distance.distances(deviations))
@@ -186,8 +188,8 @@ class RowScores(NamedTuple):
 def combine_scores(scores: Sequence[Array]) -> Array:
     """Return the combined scores of several views, `(rows,)`; NaN for rows to which no view gives a score.
 
-    It is the geometric mean of one plus the scores, minus one: several views that find a row somewhat unusual count as
-    much as one that finds it very unusual, and no view outweighs all others.
+    A combined score is the geometric mean of one plus the scores, minus one: several views that find a row somewhat
+    unusual count as much as one that finds it very unusual, and no view outweighs all others.
     """
     if len(scores) == 1:
         return scores[0]
@@ -218,17 +220,18 @@ class CalibratedScores(NamedTuple):
 
 @dataclass(frozen=True)
 class NormalScores(Artifact):
-    """Scores of normal rows that no view was fitted to, and how they were computed.
+    """Scores of normal rows that no view was fitted on, and the parameters of the views.
 
     Args:
-        network: by the residuals of the network.
-        shape: by the difference of the shape of a window from the most similar one of a training window.
-        windows: by the windows of the continuous columns, or of all columns if none is, as Mahalanobis distances.
-        baseline: by the residuals of the principal components.
+        network: scores by the residuals of the network.
+        shape: scores by the difference of the shape of a window from the most similar shape of a training window.
+        windows: scores by the Mahalanobis distance of the continuous columns of a window; of all columns if none is
+            continuous.
+        baseline: scores by the residuals of the principal components.
         segment: `(rows,)` segment of each row.
         continuous: `(features,)` whether each column is continuous, see `find_continuous`.
-        shape_memory: the shapes of training windows.
-        components: the baseline.
+        shape_memory: shapes of training windows.
+        components: principal components, the baseline.
         step: sampling interval in nanoseconds; 0 if it is not constant.
         scale: scale of the rows.
         chosen: views of the detector, separated by commas; "" for the default ones.
@@ -239,7 +242,7 @@ class NormalScores(Artifact):
 
     file = "normal.npz"
     advice = "It is not an anomaly detector; train one with lstmae series train --task anomaly"
-    repair = "restore it, or train a new run, as those of earlier versions have another score"
+    repair = "restore it, or train a new run: the scores of earlier versions are different"
 
     network: Annotated[CalibratedScores, OwnNames()]
     shape: Annotated[CalibratedScores, OwnNames()]
@@ -255,7 +258,7 @@ class NormalScores(Artifact):
 
     def __post_init__(self) -> None:
         views = (self.network, self.shape, self.windows, self.baseline)
-        rows = {len(part) for each in views for part in (each.scores, each.online)}
+        rows = {len(scores) for view in views for scores in (view.scores, view.online)}
         if rows != {len(self.segment)}:
             raise ValueError(f"scores must have {len(self.segment)} rows. Received: {sorted(rows)}")
 
@@ -304,8 +307,15 @@ class NormalScores(Artifact):
         return self._fit_threshold(rule, self.scores(scorer, online=online), rounding, online=online)
 
     def _fit_threshold(self, rule: Rule, scores: Array, rounding: float, *, online: bool) -> Threshold:
-        step, kept = np.timedelta64(self.step, "ns") if self.step else None, ONLINE_EVENTS if online else 1.0
-        return fit_threshold(rule, scores, self.window, step=step, segment=self.segment, rounding=rounding, kept=kept)
+        return fit_threshold(
+            rule,
+            scores,
+            self.window,
+            step=np.timedelta64(self.step, "ns") if self.step else None,
+            segment=self.segment,
+            rounding=rounding,
+            runs_per_event=ONLINE_EVENTS if online else 1.0,
+        )
 
     def shift_limits(self, *, online: bool) -> ShiftLimits:
         """Return the limits of the training range for values and for the detector's scores or online scores."""
@@ -401,10 +411,10 @@ def are_mixed(continuous: BoolArray) -> bool:
 
 
 def fit_deviation(residuals: Array, spread: Array, rounding: Array | float = VALUE_ROUNDING) -> Float32Array:
-    """Return the root mean square of the residuals of each feature, `(features,)`, but no tiny one.
+    """Return the root mean square of the residuals of each feature, `(features,)`, with a lower bound.
 
-    A change of a feature that is constant in normal rows is most unusual: such a feature has the smallest deviation of
-    a feature with the mean spread. If all are constant, the smallest deviation is a rounding error.
+    A change of a feature that is constant in normal rows is very unusual: such a feature gets the lower bound of a
+    feature with the mean spread. If all features are constant, the bound is a rounding error.
 
     Args:
         residuals: `(windows, window, features)` of training windows, NaN where missing.
@@ -428,7 +438,7 @@ def calibrate_detector(
     *,
     online: bool = True,
 ) -> CalibratedScores:
-    """Fit a calibration.
+    """Fit the calibration of a view.
 
     Args:
         distance: distance of residuals in units of their deviation.
@@ -437,7 +447,7 @@ def calibrate_detector(
             normal rows.
         online: False for a view without online scores.
     """
-    # Where residuals are always the same, their deviations differ by rounding.
+    # If residuals are always the same, their deviations differ by rounding.
     distance = distance._replace(
         variances=np.maximum(distance.variances, np.float32(MIN_VARIANCE)), floor=max(distance.floor, MIN_VARIANCE)
     )
@@ -449,16 +459,16 @@ def calibrate_detector(
     if not np.isnan(scores).all():
         unit = max(float(np.nanmedian(scores)), MIN_UNIT)
         usual = UsualErrors(float(np.nanmedian(errors)), float(np.nanquantile(errors, HIGHEST_QUANTILE)))
-    arrived = np.full(len(scores), np.nan)
+    online_scores = np.full(len(scores), np.nan)
     if online:
         distances, last = score(raw, True)
         last_errors = mean_over_features(last)
         # There are no online scores if all segments are shorter than a window.
         if not np.isnan(distances).all() and not np.isnan(last_errors).all():
-            parts = (distances, last_errors)
-            units = OnlineUnits(*(max(float(np.nanquantile(part, HIGHEST_QUANTILE)), MIN_UNIT) for part in parts))
-        arrived = units.scores(distances, last_errors)
-    return CalibratedScores(raw._replace(unit=unit, usual=usual, online=units), scores / unit, arrived)
+            terms = (distances, last_errors)
+            units = OnlineUnits(*(max(float(np.nanquantile(term, HIGHEST_QUANTILE)), MIN_UNIT) for term in terms))
+        online_scores = units.scores(distances, last_errors)
+    return CalibratedScores(raw._replace(unit=unit, usual=usual, online=units), scores / unit, online_scores)
 
 
 def find_anomalies(
@@ -485,7 +495,7 @@ def find_anomalies(
     p = threshold.p_values(scored.scores)
     rows = (*scored, p, threshold.value, normal.window, segment, series)
     if online:
-        # The Mahalanobis distance has errors of the continuous columns alone.
+        # The Mahalanobis distance has errors of the continuous columns only.
         groups = normal.groups
         groups = groups if len(groups) == scored.errors.shape[1] else groups[normal.continuous]
         events = find_online_events(*rows, groups)

@@ -15,20 +15,18 @@ import numpy as np
 
 from lstm_ae.arrays import Array, Float64Array, Int64Array
 from lstm_ae.data.panel import run_bounds
+from lstm_ae.detection.tail import SMALLEST_SCORE
 from lstm_ae.errors import ConfigError
 from lstm_ae.json_types import JsonMapping, JsonObject
 
-# Smallest score with a logarithm.
-SMALLEST_SCORE = 1e-9
-
-# Smallest level, relative to that of normal rows: a series that is constant for a while needs no lower threshold.
-LEAST_LEVEL = 0.1
+# Smallest level, relative to that of normal rows, so that a constant stretch does not lower the threshold further.
+MIN_LEVEL = 0.1
 
 
 class ScoreLevel:
     """Recent level of the online scores of one series, relative to that of normal rows.
 
-    It does not change while an event is open, so that a long anomaly cannot raise it.
+    The level does not change while an event is open, so that a long anomaly cannot raise it.
 
     Args:
         memory: rows after which the weight of a score has decreased to 1/e.
@@ -50,7 +48,7 @@ class ScoreLevel:
     @property
     def level(self) -> float:
         """The level; 1 for that of normal rows."""
-        return math.exp(max(self.log, math.log(LEAST_LEVEL)))
+        return math.exp(max(self.log, math.log(MIN_LEVEL)))
 
     def relative(self, scores: Array, times: Int64Array | None = None, *, begins: bool = False) -> Float64Array:
         """Return the scores of the next rows divided by the level of the rows before each.
@@ -58,23 +56,23 @@ class ScoreLevel:
         Args:
             scores: `(rows,)`, NaN for rows without a score.
             times: `(rows,)` ascending times; rows up to the last time of an earlier call do not change the level. None
-                if no row comes twice.
+                if no row is passed twice.
             begins: whether the rows follow a long gap, which ends the open event.
         """
-        found = np.array(scores, np.float64)
+        relative = np.array(scores, np.float64)
         first = 0 if times is None or self.time is None else int(np.searchsorted(times, self.time, side="right"))
-        found[:first] /= self.level
+        relative[:first] /= self.level
         if begins and not first:
             self.quiet = self.join
-        for row, score in enumerate(found[first:].tolist(), first):
-            found[row] = score / self.level
-            self.quiet = 0 if found[row] > self.threshold else min(self.quiet + 1, self.join)
+        for row, score in enumerate(relative[first:].tolist(), first):
+            relative[row] = score / self.level
+            self.quiet = 0 if relative[row] > self.threshold else min(self.quiet + 1, self.join)
             # A comparison with NaN is false.
             if self.quiet == self.join and score >= 0:
                 self.log += (math.log(max(score, SMALLEST_SCORE)) - self.usual - self.log) / self.memory
         if times is not None and len(times) > first:
             self.time = int(times[-1])
-        return found
+        return relative
 
     def to_json(self) -> JsonObject:
         """Return the state in JSON types."""
@@ -86,7 +84,7 @@ class ScoreLevel:
 
 
 class Adaptation(NamedTuple):
-    """Memory of the levels of scores, and the relative scores of normal rows.
+    """Parameters of the levels of scores, and the relative scores of normal rows.
 
     Args:
         memory, usual, join: see `ScoreLevel`.
@@ -110,12 +108,12 @@ class Adaptation(NamedTuple):
             threshold: relative scores above it are anomalies.
             segment, series: `(rows,)` segment and series of each row, both contiguous.
         """
-        found, level = np.empty(len(scores)), self.start(threshold)
+        relative, level = np.empty(len(scores)), self.start(threshold)
         for first, end in run_bounds(segment):
             if first and series[first] != series[first - 1]:
                 level = self.start(threshold)
-            found[first:end] = level.relative(scores[first:end], begins=True)
-        return found
+            relative[first:end] = level.relative(scores[first:end], begins=True)
+        return relative
 
 
 def fit_adaptation(scores: Array, segment: Array, memory: int, window: int) -> Adaptation:
@@ -123,7 +121,7 @@ def fit_adaptation(scores: Array, segment: Array, memory: int, window: int) -> A
 
     Args:
         scores: `(rows,)` online scores of normal rows, NaN for rows without one.
-        segment: `(rows,)` segment of each row; the level starts anew in each.
+        segment: `(rows,)` segment of each row; the level restarts with each segment.
         memory: see `ScoreLevel`.
         window: steps per window.
 

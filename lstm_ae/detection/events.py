@@ -8,7 +8,7 @@ is several events.
 Of online scores, which are known when a row arrives, a run is an event. It begins with its first row above the
 threshold, and is over after `join` rows that are not, or after a long gap. A row whose largest error is in the column
 of an earlier event begins an event only if its score also reaches that event's bound: twice the highest score of the
-event, which returns to the threshold as tens of windows pass. A disturbance that goes on or fades is one alarm. Columns
+event, which decays to the threshold over tens of windows. A disturbance that persists or fades is one alarm. Columns
 that are constant or binary count as one: switches change often, and in ways that the normal rows do not show.
 """
 
@@ -27,7 +27,7 @@ from lstm_ae.json_types import JsonMapping, JsonObject
 # The bound of an earlier event in units of its peak, and the windows in which its logarithm falls by a factor of e.
 PEAK_FACTOR, PEAK_WINDOWS = 2.0, 50
 
-# Runs of online scores above the threshold for each that begins an event, in normal rows.
+# Runs of online scores above the threshold per event, in normal rows.
 ONLINE_EVENTS = 3.5
 
 # Largest finite number; it replaces an infinite score, which JSON cannot express.
@@ -40,13 +40,13 @@ class Event(NamedTuple):
     Args:
         first: number of the first row; in a stream its time, as for the other rows.
         last: last row so far.
-        peak: row with the largest error, of online scores that with the highest score.
+        peak: row with the largest error; for online scores, the row with the highest score.
         score: the highest score.
         p: probability that a normal row has a score at least as high.
-        shares: `(features,)` share of each feature in the error at the peak, of online scores in that at the first row;
-            the sum is 1, missing features have 0.
+        shares: `(features,)` share of each feature in the error at the peak, or for online scores at the first row; the
+            sum is 1, and missing features have 0.
         provisional: whether later rows may still change its scores or extend it.
-        alarm: row with whose arrival the event is known, that is, its first score above the threshold is final.
+        alarm: row at whose arrival the event is certain, because its first score above the threshold is final.
         below: rows since the last row above the threshold, in an event of online scores that is not over.
     """
 
@@ -109,9 +109,8 @@ def find_events(
         join: gaps with fewer rows than this are bridged, see `true_ranges`; usually the window length.
         segment: `(rows,)` segment of each row, see `true_ranges`.
         series: `(rows,)` series of each row, series contiguous. Later rows of a series continue its last segment only.
-        find_causes: function from the mean errors of a run of rows, and `join`, to those that cause its scores,
-            `(rows,)` bool.
-            Causes at least `join` rows apart are events of their own.
+        find_causes: function of the mean errors of a run of rows and `join` that returns which rows cause its scores,
+            `(rows,)` bool. Causes at least `join` rows apart are separate events.
         pending: rows at the end of a series whose scores are provisional, `window - 1`.
     """
     above, by_row, events = np.asarray(scores) > threshold, mean_over_features(errors), list[Event]()
@@ -120,23 +119,23 @@ def find_events(
     for start, stop in true_ranges(above, join, segment).tolist():
         end = int(segment_ends[np.searchsorted(segment_ends, stop)])
         causes = true_ranges(find_causes(by_row[start:stop], join), join) + start
-        # Causes in a gap that is bridged are less than the threshold.
-        reported = [part for part in causes.tolist() if above[slice(*part)].any()] or [(start, stop)]
-        for number, (first, after) in enumerate(reported):
-            part = slice(first, after)
-            noticed = first + int(np.argmax(above[part])) if number else start
-            by_score = np.isnan(by_row[part]).all()
-            peak = first + int(np.nanargmax((scores if by_score else by_row)[part]))
+        # The scores of a cause within a bridged gap are below the threshold.
+        spans = [span for span in causes.tolist() if above[slice(*span)].any()] or [(start, stop)]
+        for number, (first, after) in enumerate(spans):
+            rows = slice(first, after)
+            first_above = first + int(np.argmax(above[rows])) if number else start
+            by_score = np.isnan(by_row[rows]).all()
+            peak = first + int(np.nanargmax((scores if by_score else by_row)[rows]))
             events.append(
                 Event(
                     first,
                     after - 1,
                     peak,
-                    score=float(np.nanmax(scores[part])),
-                    p=float(np.nanmin(p[part])),
+                    score=float(np.nanmax(scores[rows])),
+                    p=float(np.nanmin(p[rows])),
                     shares=_shares(errors[peak]),
                     provisional=end in series_ends and end - stop < max(pending, join),
-                    alarm=min(noticed + pending, end - 1),
+                    alarm=min(first_above + pending, end - 1),
                 )
             )
     return events
@@ -152,7 +151,7 @@ def _shares(errors: Array) -> tuple[float, ...]:
 
 
 class Change(NamedTuple):
-    """Begin or end of an event.
+    """Beginning or end of an event.
 
     Args:
         status: "firing" for an event that begins, "resolved" for one that is over.
@@ -212,7 +211,7 @@ def find_changes(
         groups: `(features,)` group of each column. The bound of an event holds for the columns of its group.
     """
     above, event = np.flatnonzero(scores > threshold).tolist(), state.event
-    if event is None and not above:  # the usual case
+    if event is None and not above:  # fast path for the usual case
         return state._replace(
             peaks={group: (score, len(times) + rows) for group, (score, rows) in state.peaks.items()}
         ), []
@@ -252,7 +251,7 @@ def find_changes(
 
 
 def _bound(threshold: float, peak: float, age: float) -> float:
-    """Return the score with which an event begins after one with a peak; its logarithm falls with age."""
+    """Return the score at which an event begins after one with this peak; its logarithm decreases with age."""
     if not 0 < threshold < peak:
         return threshold
     return math.exp(math.log(threshold) + math.log(PEAK_FACTOR * peak / threshold) * math.exp(-age))
@@ -276,21 +275,21 @@ def find_online_events(
     """Return the events of online scores in the order of time; see `find_events` and `find_changes`."""
     events, begins = list[Event](), run_starts(segment)
     for first, end in run_bounds(series):
-        part = slice(first, end)
-        rows = (np.arange(first, end), errors[part], scores[part], p[part], threshold, begins[part])
-        state, changes = find_changes(OnlineEvents(), *rows, join, groups)
+        rows = slice(first, end)
+        arguments = (np.arange(first, end), errors[rows], scores[rows], p[rows], threshold, begins[rows])
+        state, changes = find_changes(OnlineEvents(), *arguments, join, groups)
         events += [change.event for change in changes if change.status == "resolved"]
         events += [] if state.event is None else [state.event]
     return events
 
 
-def largest_contributors(events: Sequence[Event], columns: int, most: int) -> list[int]:
-    """Return the `most` columns with the largest shares in the events, or the first ones if there are no events.
+def largest_contributors(events: Sequence[Event], columns: int, count: int) -> list[int]:
+    """Return the `count` columns with the largest shares in the events, or the first ones if there are no events.
 
     Args:
         events: The events with the shares of their columns.
         columns: The number of columns.
-        most: The largest number of columns to return.
+        count: The number of columns to return, if there are as many.
 
     Returns:
         The column indices in ascending order.
@@ -301,4 +300,4 @@ def largest_contributors(events: Sequence[Event], columns: int, most: int) -> li
         [1, 2]
     """
     shares = np.sum([event.shares for event in events], axis=0) if events else np.zeros(columns)
-    return sorted(np.argsort(-shares, kind="stable")[:most].tolist())
+    return sorted(np.argsort(-shares, kind="stable")[:count].tolist())

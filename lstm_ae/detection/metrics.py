@@ -46,7 +46,7 @@ class EventMetrics(NamedTuple):
         precision: share of events that overlap a labeled range.
         recall: share of labeled ranges that an event overlaps.
         f1: harmonic mean of precision and recall.
-        found: number of detected ranges.
+        detected: number of labeled ranges that an event overlaps.
         ranges: number of labeled ranges.
         false: number of events that overlap no labeled range.
         events: number of events.
@@ -56,7 +56,7 @@ class EventMetrics(NamedTuple):
     precision: float
     recall: float
     f1: float
-    found: int
+    detected: int
     ranges: int
     false: int
     events: int
@@ -81,8 +81,8 @@ def ranking_metrics(labels: Array, scores: Array, buffer: int, segment: Array | 
     # Importing scikit-learn for the area would take longer than the detection in a table of thousands of rows.
     order = np.argsort(-scores, kind="stable")
     ends = np.flatnonzero(np.diff(scores[order], append=-np.inf))
-    found = np.cumsum(labels[order])[ends]
-    auc_pr = float(np.sum(np.diff(found, prepend=0) * found / (ends + 1)) / found[-1])
+    hits = np.cumsum(labels[order])[ends]
+    auc_pr = float(np.sum(np.diff(hits, prepend=0) * hits / (ends + 1)) / hits[-1])
     return RankingMetrics(_volume_under_surface(labels, scores, buffer, segment), auc_pr)
 
 
@@ -210,7 +210,7 @@ def _detected_share(scores: Float64Array, thresholds: Float64Array, ranges: Arra
 
 
 def match_events(labels: Array, events: Sequence[Event], segment: Array | None = None) -> tuple[Int64Array, BoolArray]:
-    """Return the labeled ranges, `(ranges, 2)`, and which events overlap which, `(events, ranges)`.
+    """Return the labeled ranges, `(ranges, 2)`, and a mask of the events that overlap each, `(events, ranges)`.
 
     Args:
         labels, events, segment: see `event_metrics`.
@@ -229,14 +229,14 @@ def event_metrics(labels: Array, events: Sequence[Event], segment: Array | None 
         segment: `(rows,)` segment of each row, see `events.true_ranges`.
     """
     labeled, touch = match_events(labels, events, segment)
-    good, detected = int(touch.any(axis=1).sum()), int(touch.any(axis=0).sum())
-    precision = good / len(touch) if len(touch) else np.nan
+    correct, detected = int(touch.any(axis=1).sum()), int(touch.any(axis=0).sum())
+    precision = correct / len(touch) if len(touch) else np.nan
     recall = detected / len(labeled) if len(labeled) else np.nan
-    f1 = 2 * precision * recall / (precision + recall) if good else 0.0 if len(labeled) else np.nan
+    f1 = 2 * precision * recall / (precision + recall) if correct else 0.0 if len(labeled) else np.nan
     alarms = np.array([event.alarm for event in events], np.int64)
     delays = tuple(
         max(0, int(alarms[touch[:, index]].min() - start))
         for index, (start, _) in enumerate(labeled)
         if touch[:, index].any()
     )
-    return EventMetrics(precision, recall, f1, detected, len(labeled), len(touch) - good, len(touch), delays)
+    return EventMetrics(precision, recall, f1, detected, len(labeled), len(touch) - correct, len(touch), delays)

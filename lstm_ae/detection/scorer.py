@@ -1,4 +1,4 @@
-"""Scores of the rows of a segment, whether all of them are known or they arrive in parts."""
+"""Score the rows of a segment that is known as a whole or that arrives in pieces."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
@@ -22,7 +22,7 @@ from lstm_ae.detection.row_means import (
 )
 from lstm_ae.threads import iterate_in_threads
 
-Part = TypeVar("Part")
+Result = TypeVar("Result")
 
 
 class View(NamedTuple):
@@ -30,8 +30,8 @@ class View(NamedTuple):
 
     Args:
         source: function from rows to the residuals, or the values, of their windows.
-        calibration: scores of what the source returns.
-        transform: function of the windows whose result is scored instead; None for the windows themselves.
+        calibration: calibration of the scores.
+        transform: function of the result of the source that returns what is scored; None to score the result itself.
     """
 
     source: Residuals
@@ -44,11 +44,11 @@ class View(NamedTuple):
 
 
 class ArrivedRows(NamedTuple):
-    """Rows of a segment that arrived, and those of the windows that end at them.
+    """Rows of a segment that arrived, with the earlier rows of the windows that end at them.
 
     Args:
         rows: `(rows, features)` in original units, NaN where missing.
-        arrived: number of the last ones, which arrived.
+        arrived: number of rows that arrived, which are the last ones.
     """
 
     rows: Array
@@ -95,11 +95,11 @@ class Scorer:
         """Return the online scores and the errors of the rows at which every `stride`-th window ends; see `score`."""
 
         def last(_: slice, windows: Mapping[Residuals, Array]) -> RowScores:
-            parts = [view.calibration.last_rows(view.measure(windows[view.source])) for view in self.views]
-            return parts[0]._replace(scores=combine_scores([part.scores for part in parts]))
+            by_view = [view.calibration.last_rows(view.measure(windows[view.source])) for view in self.views]
+            return by_view[0]._replace(scores=combine_scores([each.scores for each in by_view]))
 
-        parts = list(self._compute(rows, stride, last, progress))
-        return RowScores(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        blocks = list(self._compute(rows, stride, last, progress))
+        return RowScores(*(np.concatenate(column) for column in zip(*blocks, strict=True)))
 
     def score_arrived(self, segments: Iterable[ArrivedRows]) -> RowScores:
         """Return the online scores and the errors of the rows that arrived in segments; NaN where no window ends.
@@ -136,22 +136,22 @@ class Scorer:
         self,
         rows: Array,
         stride: int,
-        function: Callable[[slice, Mapping[Residuals, Array]], Part],
+        function: Callable[[slice, Mapping[Residuals, Array]], Result],
         progress: Callable[[int], None] | None,
-    ) -> Iterator[Part]:
-        """Yield the results of a function of the rows of each batch of windows, and of its windows by source."""
+    ) -> Iterator[Result]:
+        """Yield the results of a function of the rows of each batch of windows and of its windows by source."""
         blocks = list(window_blocks(0, len(rows), self.window, self.features, stride))
         # This thread calls the sources in the order of the rows, since a source may keep a state.
         windows = ((block, {source: source(rows[block], stride) for source in self.sources}) for block in blocks)
-        parts = iterate_in_threads(lambda each: function(*each), windows, batches_at_once(self.window, self.features))
-        for block, part in zip(blocks, parts, strict=True):
+        results = iterate_in_threads(lambda each: function(*each), windows, batches_at_once(self.window, self.features))
+        for block, result in zip(blocks, results, strict=True):
             if progress:
                 progress(block.stop)
-            yield part
+            yield result
 
 
 class ArrivingSegment:
-    """Rows of a segment as they arrive, of which less than a window is kept.
+    """Buffer of the last rows of a segment as its rows arrive, less than a window.
 
     Args:
         window: rows per window.
@@ -159,7 +159,7 @@ class ArrivingSegment:
     """
 
     def __init__(self, window: int, features: int) -> None:
-        # Rows that windows of later rows contain.
+        # Rows that windows of later rows contain as well.
         self.window, self.rows = window, np.empty((0, features), np.float32)
 
     def add(self, values: Array) -> ArrivedRows:

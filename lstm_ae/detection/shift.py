@@ -1,4 +1,4 @@
-"""Shifts: the training range is left for good.
+"""Detect shifts: lasting departures from the training range.
 
 A single event leaves the training range as well, so a shift must last. Each signal has a count of rows that is
 increased by a row that is beyond its limit, decreased by a row that is not, and never negative, like a cumulative sum
@@ -27,7 +27,7 @@ class ShiftLimits(NamedTuple):
     """Limits of the training range.
 
     Args:
-        scale: scale of the values; None if its offset and range say nothing about them.
+        scale: scale of the values; None if its offset and range do not describe the training range.
         score: a quantile of normal scores.
         length: rows that a shift lasts at least.
     """
@@ -78,7 +78,7 @@ class Shift:
         self.restored: int | None = None
 
     def add(self, values: Array, scores: Array, times: Int64Array) -> bool:
-        """Add rows; return whether a shift began.
+        """Add rows and return whether a shift began.
 
         Args:
             values, scores: see `ShiftLimits.beyond`.
@@ -87,10 +87,10 @@ class Shift:
         return self.count(self.limits.beyond(values, scores), times)
 
     def count(self, signs: Int64Array, times: Int64Array) -> bool:
-        """Add rows; return whether a shift began.
+        """Add rows and return whether a shift began.
 
         Args:
-            signs: what `ShiftLimits.beyond` returns for the rows.
+            signs: result of `ShiftLimits.beyond` for the rows.
             times: `(rows,)` ascending times; rows up to the newest one before `restore` do not count again.
         """
         first = 0 if self.restored is None else int(np.searchsorted(times, self.restored, side="right"))
@@ -98,7 +98,7 @@ class Shift:
             self.newest = int(times[-1])
         begun = False
         if len(signs) == 1 and not first and self.since is None:
-            # The usual case of a row that arrives alone.
+            # Fast path for the usual case of a single row.
             counts = np.maximum(self.counts + signs[0], 0)
             if counts.max() < self.limits.length:
                 self.counts = counts
@@ -138,10 +138,10 @@ class Shift:
             columns: `(features,)` names.
         """
         far = [quote(name) for name, active in zip(columns, self.active[:-1].tolist(), strict=True) if active]
-        parts = [f"most values of {format_names(far)} are far outside the training range"] if far else []
+        clauses = [f"most values of {format_names(far)} are far outside the training range"] if far else []
         if self.active[-1]:
-            parts.append(f"most scores exceed {HIGH_QUANTILE:.0%} of the normal scores")
-        return ", and ".join(parts)
+            clauses.append(f"most scores exceed {HIGH_QUANTILE:.0%} of the normal scores")
+        return ", and ".join(clauses)
 
 
 def describe_shifts(descriptions: Mapping[str, str], length: int, command: str) -> str:
@@ -149,7 +149,7 @@ def describe_shifts(descriptions: Mapping[str, str], length: int, command: str) 
 
     Args:
         descriptions: what has shifted, by series; at least one.
-        length: rows that a shift lasts at least.
+        length: minimum number of rows of a shift.
         command: the command of the training.
     """
     (name, first), count = next(iter(descriptions.items())), len(descriptions)

@@ -12,8 +12,7 @@ from lstm_ae.formatting import format_count
 # Draws from the posterior.
 DRAWS = 4000
 
-# Standard deviation of the logarithms of the maxima of blocks before any is known, and the number of blocks that this
-# counts as.
+# Prior standard deviation of the logarithms of the maxima of blocks, and the number of blocks that the prior counts as.
 PRIOR_SPREAD, PRIOR_BLOCKS = 0.25, 2
 
 # Smallest score with a logarithm, and the logarithm of the largest score.
@@ -23,8 +22,8 @@ SMALLEST_SCORE, LARGEST_LOGARITHM = 1e-9, 80.0
 class BlockMaxima(NamedTuple):
     """Distribution of the largest normal score of a block of rows: lognormal.
 
-    The prediction is that of a normal distribution with unknown mean and variance, Student's t, with a prior of the
-    variance: a few maxima happen to be close together too often.
+    The prediction is that of a normal distribution with unknown mean and variance, Student's t. The variance has a
+    prior, because a few maxima are often close together by chance.
 
     Args:
         level: median of the maxima.
@@ -60,14 +59,14 @@ class BlockMaxima(NamedTuple):
         from scipy.special import stdtr
 
         above = self._deviations(np.maximum(scores, self.level)) / math.sqrt(1 + 1 / self.blocks)
-        parts: Float64Array = 2 * stdtr(self.degrees, -above)
-        return parts
+        shares: Float64Array = 2 * stdtr(self.degrees, -above)
+        return shares
 
-    def score_at(self, part: float) -> float:
-        """Return the score above which the share `part` of the blocks above the level lies, 0 < part <= 1."""
+    def score_at(self, share: float) -> float:
+        """Return the score above which this share of the blocks above the level lies, 0 < share <= 1."""
         from scipy.special import stdtrit
 
-        above = -stdtrit(self.degrees, part / 2) * math.sqrt(1 + 1 / self.blocks)
+        above = -stdtrit(self.degrees, share / 2) * math.sqrt(1 + 1 / self.blocks)
         return math.exp(min(self.mean + self.spread * float(above), LARGEST_LOGARITHM))
 
     def clusters(self, score: float) -> tuple[float, float, float]:
@@ -79,7 +78,7 @@ class BlockMaxima(NamedTuple):
         means = random.normal(size=DRAWS) * np.sqrt(variances / self.blocks)
         likely = ndtr(-(self._deviations(np.array(score)) - means) / np.sqrt(variances)) / self.block
         low, high = np.quantile(likely, (0.025, 0.975))
-        # Far out, the expectation comes from a few of the likely distributions, beyond the quantiles of all.
+        # Far in the tail, a few of the drawn distributions determine the mean, which may exceed the upper quantile.
         expected = self.rate * float(self.survival(np.array(score)))
         return expected, min(float(low), expected), max(float(high), expected)
 
@@ -101,17 +100,17 @@ def fit_block_maxima(scores: Array, block: int, segment: Array | None = None) ->
     """
     values = np.asarray(scores, np.float64)
     bounds = [(0, len(values))] if segment is None else run_bounds(segment)
-    parts = [part[~np.isnan(part)] for part in (values[first:end] for first, end in bounds)]
+    segments = [rows[~np.isnan(rows)] for rows in (values[first:end] for first, end in bounds)]
     maxima = [
         max(float(rows.max()), SMALLEST_SCORE)
-        for part in parts
-        if len(part)
-        for rows in np.array_split(part, max(1, round(len(part) / block)))
+        for known in segments
+        if len(known)
+        for rows in np.array_split(known, max(1, round(len(known) / block)))
     ]
     if not maxima:
         return None
     logs = np.log(maxima)
-    known, count = np.concatenate(parts), len(maxima)
+    known, count = np.concatenate(segments), len(maxima)
     mean, degrees = float(logs.mean()), PRIOR_BLOCKS + count - 1
     spread = math.sqrt((PRIOR_BLOCKS * PRIOR_SPREAD**2 + float(np.square(logs - mean).sum())) / degrees)
     level = math.exp(mean)

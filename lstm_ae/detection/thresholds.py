@@ -16,10 +16,10 @@ from lstm_ae.errors import Code, DataError
 ROUNDING = 1e-3
 
 # Maximum share of normal rows above the threshold of a budget.
-MOST_ABOVE = 0.1
+MAX_SHARE_ABOVE = 0.1
 
 # Smallest p-value reported.
-LEAST_P = 1e-12
+MIN_P = 1e-12
 
 
 class ExpectedAlarms(NamedTuple):
@@ -56,15 +56,15 @@ class Threshold(NamedTuple):
     def p_values(self, scores: Array) -> Float64Array:
         """Return the probability that a normal row has a score at least as high, in the shape of `scores`.
 
-        Up to the level of the tail it is the empirical frequency, above it that of the tail. It is at least 1e-12, and
-        NaN for a NaN score.
+        The probability is the empirical frequency up to the level of the tail, and that of the tail above it; at least
+        1e-12, and NaN for a NaN score.
         """
         scores = np.asarray(scores, np.float64)
         above = len(self.normal) - np.searchsorted(self.normal, scores, side="left")
         p = (above + 1) / (len(self.normal) + 1)
         if self.tail is not None:
             p = np.where(scores > self.tail.level, self.tail.share * self.tail.survival(scores), p)
-        values: Float64Array = np.where(np.isnan(scores), np.nan, np.maximum(p, LEAST_P))
+        values: Float64Array = np.where(np.isnan(scores), np.nan, np.maximum(p, MIN_P))
         return values
 
 
@@ -76,7 +76,7 @@ def fit_threshold(
     step: np.timedelta64 | None = None,
     segment: Array | None = None,
     rounding: float = ROUNDING,
-    kept: float = 1.0,
+    runs_per_event: float = 1.0,
 ) -> Threshold:
     """Fit the threshold on the scores of normal rows that the model was not trained on.
 
@@ -86,10 +86,10 @@ def fit_threshold(
         join: gaps shorter than this within an event are bridged, see `events.true_ranges`; usually the window length.
         step: sampling interval; required for a budget.
         segment: `(rows,)` segment of each row.
-        rounding: rounding error of the roots of scores. If the roots of 90% of the scores, which are
-            squared distances, exceed that of the median by no more than this, the scores differ by rounding only, and
-            the threshold is raised to that bound.
-        kept: runs of rows above the threshold for each that is an event, in normal rows.
+        rounding: rounding error of the roots of scores, which are squared distances. If the roots of 90% of the scores
+            exceed that of the median by no more than this, the scores differ by rounding only, and the threshold is
+            raised to that bound.
+        runs_per_event: runs of normal rows above the threshold per event.
 
     Raises:
         ConfigError: a budget without a sampling interval, or per period shorter than it.
@@ -108,34 +108,34 @@ def fit_threshold(
         value, how = rule.number, "fixed"
     elif rule.kind == "quantile":
         value, how = _quantile(normal, rule.number)
-    elif rule.kind == "pot" and tail is not None and kept * rule.number <= tail.share:
-        value, how = tail.score_at(kept * rule.number / tail.share), tail.description
+    elif rule.kind == "pot" and tail is not None and runs_per_event * rule.number <= tail.share:
+        value, how = tail.score_at(runs_per_event * rule.number / tail.share), tail.description
     elif rule.kind == "pot":
-        value, how = _quantile(normal, 1 - kept * rule.number)
+        value, how = _quantile(normal, 1 - runs_per_event * rule.number)
         how += f", {below}"
     else:
-        rate = kept * rule.number / rows_of_unit(rule.unit, step)
+        rate = runs_per_event * rule.number / rows_of_unit(rule.unit, step)
         value, how = float(normal[0]), below
         if tail is not None:
             # A budget of more than one event in two windows gets the threshold of one.
             value, how = tail.score_at(min(rate / tail.rate, 1)), tail.description
-        most, share = _quantile(normal, 1 - MOST_ABOVE)
-        if value < most:
-            value, how = most, f"{share}; the budget allows more events than windows leave room for"
+        lowest, quantile = _quantile(normal, 1 - MAX_SHARE_ABOVE)
+        if value < lowest:
+            value, how = lowest, f"{quantile}; the budget needs more than {MAX_SHARE_ABOVE:.0%} of the rows above it"
     at_score = rule.kind != "fixed"
     if at_score and steady and value < least:
-        value, how, at_score = least, how + f"; raised to {least:g}, where rounding errors end", False
-    alarms = _alarms(scores, value, at_score, tail, join, segment).per(1 / kept)
+        value, how, at_score = least, how + f"; raised to {least:g}, the bound of rounding errors", False
+    alarms = _alarms(scores, value, at_score, tail, join, segment).per(1 / runs_per_event)
     return Threshold(value, rule, how, alarms, normal, tail)
 
 
-def _quantile(normal: Float64Array, part: float) -> tuple[float, str]:
+def _quantile(normal: Float64Array, level: float) -> tuple[float, str]:
     # The k-th smallest of n scores exceeds a new one with probability k / (n + 1); round before ceil for float errors.
-    rank = math.ceil(round((len(normal) + 1) * part, 9))
+    rank = math.ceil(round((len(normal) + 1) * level, 9))
     if rank > len(normal):
-        how = f"the highest of {len(normal)} normal scores, too few for the quantile {part:g}"
+        how = f"the highest of {len(normal)} normal scores, too few for the quantile {level:g}"
         return float(normal[-1]), how
-    return float(normal[rank - 1]), f"quantile {part:g} of {len(normal)} normal scores"
+    return float(normal[rank - 1]), f"quantile {level:g} of {len(normal)} normal scores"
 
 
 def _alarms(

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from lstm_ae.arrays import Array, BoolArray
 from lstm_ae.config import Series
-from lstm_ae.detection.baselines import LARGEST_VALUE, LEAST_SHAPE, ShapeMemory
+from lstm_ae.detection.baselines import LARGEST_VALUE, MIN_SHAPE_DEVIATION, ShapeMemory
 from lstm_ae.detection.calibration import MAX_DEVIATIONS, DetectorCalibration, NormalScores, are_mixed
 from lstm_ae.detection.row_means import mean_stride
 from lstm_ae.model_store import ModelStore
@@ -180,7 +180,7 @@ def shape_residuals(remembered: tf.Variable, deviation: Array, scaled: tf.Tensor
     present = tf.maximum(tf.reduce_sum(tf.cast(~missing, tf.float64), axis=1, keepdims=True), 1.0)
     values = tf.where(missing, zero, values - tf.reduce_sum(values, axis=1, keepdims=True) / present)
     spread = tf.sqrt(tf.reduce_sum(tf.square(values), axis=1, keepdims=True) / present)
-    shapes = tf.reshape(values / tf.maximum(spread, LEAST_SHAPE), (-1, remembered.shape[1]))
+    shapes = tf.reshape(values / tf.maximum(spread, MIN_SHAPE_DEVIATION), (-1, remembered.shape[1]))
     exact = tf.cast(remembered, tf.float64)
     similarity = tf.matmul(shapes, exact, transpose_b=True) - tf.reduce_sum(tf.square(exact), axis=1) / 2
     residuals = tf.cast(tf.gather(exact, tf.argmax(similarity, axis=1)) - shapes, tf.float32)

@@ -311,7 +311,7 @@ def judged_by(labels: list[str], rule: str, **options: Any) -> detect.Detection:
 def test_label_column_accepts_numbers_and_words(words_: tuple[str, str]) -> None:
     found = judged_by([words_[30 <= minute < 33] for minute in range(60)], "fixed:2")
     assert np.flatnonzero(found.labeled_rows()).tolist() == [30, 31, 32]
-    assert (found.metrics["model"].events.found, found.metrics["model"].events.false) == (1, 0)
+    assert (found.metrics["model"].events.detected, found.metrics["model"].events.false) == (1, 0)
 
 
 @pytest.mark.parametrize(("label", "said"), [("0", "0 labeled ranges, 1 false event"), ("", "0 labeled ranges, 1")])
@@ -330,7 +330,7 @@ def test_events_are_reported_if_no_row_is_labeled_anomalous(label: str, said: st
         "delays": [],
     }
     every = judged_by(["1"] * 60, "fixed:2").metrics["model"]
-    assert (every.ranking.auc_pr, every.events.found) == (1, 1)
+    assert (every.ranking.auc_pr, every.events.detected) == (1, 1)
 
 
 @pytest.mark.parametrize(

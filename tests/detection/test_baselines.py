@@ -55,7 +55,7 @@ def test_missing_value_has_no_residual() -> None:
 
 
 def test_many_windows_are_sampled_with_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(baselines, "MOST_WINDOWS", 50)
+    monkeypatch.setattr(baselines, "MAX_WINDOWS", 50)
     random = np.random.default_rng(0)
     windows = random.normal(size=(400, 6, 1))
     windows[::3, 2] = np.nan

@@ -279,7 +279,7 @@ def test_threshold_of_rounding_errors_is_above_them(online: bool) -> None:
     components = PrincipalComponents(np.zeros((4, 1), np.float32), np.zeros((1, 4), np.float32))
     threshold = normal_scores(scored, components).threshold(parse_threshold("pot:1e-3"), online=online)
     assert threshold.value > scores.max()
-    assert "where rounding errors end" in threshold.how
+    assert "the bound of rounding errors" in threshold.how
 
 
 def test_anomalies_outside_events() -> None:

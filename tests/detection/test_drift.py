@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from lstm_ae.detection.drift import LEAST_LEVEL, ScoreLevel, fit_adaptation
+from lstm_ae.detection.drift import MIN_LEVEL, ScoreLevel, fit_adaptation
 from lstm_ae.errors import ConfigError
 
 
@@ -51,7 +51,7 @@ def test_level_is_frozen_while_an_event_is_open() -> None:
 def test_level_has_a_lower_bound() -> None:
     level = level_of(memory=2)
     assert level.relative(np.zeros(100))[-1] == 0
-    assert level.level == pytest.approx(LEAST_LEVEL)
+    assert level.level == pytest.approx(MIN_LEVEL)
 
 
 @pytest.mark.parametrize("size", [1, 3, 200])

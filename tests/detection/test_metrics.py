@@ -99,7 +99,7 @@ def test_event_metrics_by_hand() -> None:
     assert found.precision == 3 / 5
     assert found.recall == 2 / 3
     assert found.f1 == pytest.approx(2 * 0.6 * (2 / 3) / (0.6 + 2 / 3))
-    assert (found.found, found.ranges, found.false, found.events) == (2, 3, 2, 5)
+    assert (found.detected, found.ranges, found.false, found.events) == (2, 3, 2, 5)
     assert found.delays == (0, 7)
 
 
@@ -113,7 +113,7 @@ def test_event_metrics_do_not_use_point_adjustment() -> None:
     scores = np.zeros(100)
     scores[59] = 1
     found = event_metrics(LABELS, [event(59, 59)])
-    assert (found.found, found.delays) == (1, (9,))
+    assert (found.detected, found.delays) == (1, (9,))
     assert ranking_metrics(LABELS, scores, 0).auc_pr < 0.3
 
 

@@ -12,8 +12,8 @@ from lstm_ae.config.threshold import Rule, parse_threshold
 from lstm_ae.data.scaling import Scale
 from lstm_ae.data.windows import Data, Split, evenly_spaced
 from lstm_ae.detection.baselines import (
-    MOST_NUMBERS,
-    MOST_WINDOWS,
+    MAX_VALUES,
+    MAX_WINDOWS,
     CovarianceDistance,
     LinearAutoencoder,
     PrincipalComponents,
@@ -158,9 +158,9 @@ def principal_components(data: Data, numbers: int) -> PrincipalComponents:
     return fit_principal_components(_training_windows(data, 10 * numbers), most)
 
 
-def _training_windows(data: Data, least: int = 1, most: int = MOST_WINDOWS) -> Array:
+def _training_windows(data: Data, least: int = 1, most: int = MAX_WINDOWS) -> Array:
     """Return evenly spaced scaled training windows, fewer but at least `least` for long windows of many columns."""
-    drawn = max(MOST_NUMBERS // (data.train.span * data.train.features), least)
+    drawn = max(MAX_VALUES // (data.train.span * data.train.features), least)
     windows = data.train.windows(evenly_spaced(data.train.samples, min(most, drawn)))
     return data.scale.scaled(windows, windows)
 
