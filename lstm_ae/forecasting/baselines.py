@@ -38,15 +38,15 @@ EFFECT_ROUNDS, MIN_EFFECT_PENALTY = 3, 1e-6
 JOINT_STEPS = (1, 2, 6, 10)
 
 # A season must reduce the error of the last value and of any shorter season by this share to be used. One that was not
-# found in the training rows must reduce it by the second share of the error of the last value: a multiple of a season
-# has a similar error, which is smaller by chance.
+# detected in the training rows must reduce it by the second share of the error of the last value: multiples of a season
+# have similar errors, some of which are smaller by chance.
 MIN_SEASON_GAIN, MIN_UNTESTED_GAIN = 0.02, 0.1
 
 
 class LinearCoefficients(NamedTuple):
     """The coefficients of a fitted linear regression: `weights` `(inputs, horizon)` and `intercept` `(horizon,)`.
 
-    It reads the last steps of one target, or with `joint` those of all features.
+    The regression reads the last steps of one target, or with `joint` those of all features.
     """
 
     weights: Annotated[Array, StoredArray("regression_0", np.floating, "inputs", "horizon")]
@@ -97,16 +97,16 @@ def persistence(past: Array, horizon: int) -> Array:
 
 def repeat_season(past: Array, horizon: int, season: int) -> Array:
     """Repeat the last season over the horizon; missing values are replaced with the last known one."""
-    again = past[:, past.shape[1] - season + np.arange(horizon) % season]
-    return np.where(np.isnan(again), last_known_values(past), again)
+    repeated = past[:, past.shape[1] - season + np.arange(horizon) % season]
+    return np.where(np.isnan(repeated), last_known_values(past), repeated)
 
 
 def seasonal_naive(past: Array, horizon: int, seasons: Sequence[int | None]) -> Array:
     """Repeat the last season of each feature, or its last known value if it has no season."""
     predicted = persistence(past, horizon)
     for season in {season for season in seasons if season}:
-        places = [place for place, of in enumerate(seasons) if of == season]
-        predicted[..., places] = repeat_season(past[..., places], horizon, season)
+        columns = [each == season for each in seasons]
+        predicted[..., columns] = repeat_season(past[..., columns], horizon, season)
     return predicted
 
 
@@ -118,22 +118,22 @@ def season_name(seasons: Sequence[int | None]) -> str:
 
 
 def choose_seasons(
-    data: Data, steps: int, found: Sequence[Sequence[int]], usual: Sequence[int] = ()
+    data: Data, steps: int, detected: Sequence[Sequence[int]], usual: Sequence[int] = ()
 ) -> tuple[int | None, ...]:
     """Select the season of each target that forecasts the validation windows best.
 
     Args:
         data: The data set.
         steps: Steps of a window, which must contain the season; the remaining steps of a sample are the horizon.
-        found: The seasons of the training rows of each target.
+        detected: The seasons of each target in the training rows.
         usual: Further seasons to try, which must forecast the training windows better as well.
 
     Returns:
         The season of each target in steps; None where no season reduces the error enough.
     """
-    fitting = [sorted({season for season in (*seasons, *usual) if season <= steps}) for seasons in found]
+    fitting = [sorted({season for season in (*seasons, *usual) if season <= steps}) for seasons in detected]
     if not any(fitting):
-        return (None,) * len(found)
+        return (None,) * len(detected)
     samples = [sample_windows(data, split, MAX_VALIDATION_WINDOWS, steps) for split in (data.train, data.validation)]
     errors = {
         season: np.array(
@@ -149,7 +149,7 @@ def choose_seasons(
         best = None
         for season in seasons:
             last, before, after = (errors[each][:, place] for each in (None, best, season))
-            tested = season in found[place]
+            tested = season in detected[place]
             needed = MIN_SEASON_GAIN * before if tested else MIN_UNTESTED_GAIN * last
             trained, validated = after < before - needed
             if validated and (trained or tested):
@@ -159,7 +159,7 @@ def choose_seasons(
 
 
 class ForecastWindows(NamedTuple):
-    """Windows with what follows them, in scaled values.
+    """Windows with the rows after them, in scaled values.
 
     Args:
         scaled: `(samples, steps + horizon, features)`, with the targets first and the known covariates last.
@@ -201,20 +201,20 @@ def forecast_windows(data: Data, split: Split, index: SampleIndex, steps: int) -
     return ForecastWindows(scaled, steps, data.covariates, data.feature_names[-1].startswith("volume"))
 
 
-def sample_windows(data: Data, split: Split, most: int, steps: int) -> ForecastWindows:
+def sample_windows(data: Data, split: Split, max_windows: int, steps: int) -> ForecastWindows:
     """Return evenly spaced windows of a split, fewer if they are large."""
-    most = min(most, max(MAX_VALUES // (split.span * split.features), 20))
-    return forecast_windows(data, split, evenly_spaced(split.samples, most), steps)
+    max_windows = min(max_windows, max(MAX_VALUES // (split.span * split.features), 20))
+    return forecast_windows(data, split, evenly_spaced(split.samples, max_windows), steps)
 
 
 @dataclass(frozen=True)
 class ForecastRegression(Artifact):
-    """A linear regression of windows: a baseline, and the start of a network.
+    """A linear regression of windows, which is a baseline and the start of a network.
 
-    With known covariates, a target is the sum of their effects and of a rest. The effects are a linear function of the
-    covariates of the same step. The rest is forecast from its own past: a regression with autoregressive errors
-    (Cochrane and Orcutt 1949, "Application of least squares regression to relationships containing auto-correlated
-    error terms").
+    With known covariates, a target is the sum of their effects and of a remainder. The effects are a linear function of
+    the covariates of the same step. The remainder is forecast from its own past: a regression with autoregressive
+    errors (Cochrane and Orcutt 1949, "Application of least squares regression to relationships containing
+    auto-correlated error terms").
 
     Args:
         linear: From the last steps to the horizon, for values relative to the last known one: shared by all targets,
@@ -266,61 +266,61 @@ class Baselines(NamedTuple):
         first.
         """
         past, last = windows.past, persistence(windows.past, self.horizon)
-        found = {"persistence": last}
+        forecasts = {"persistence": last}
         if any(self.seasons):
-            found = {season_name(self.seasons): seasonal_naive(past, self.horizon, self.seasons)} | found
+            forecasts = {season_name(self.seasons): seasonal_naive(past, self.horizon, self.seasons)} | forecasts
         if self.drift is not None:
-            found["drift"] = last + self.drift * np.arange(1, self.horizon + 1)[:, None]
+            forecasts["drift"] = last + self.drift * np.arange(1, self.horizon + 1)[:, None]
         if self.regression is not None:
-            found[LINEAR_NAME] = self.regression.predict(windows)[:, : self.horizon]
-        return found
+            forecasts[LINEAR_NAME] = self.regression.predict(windows)[:, : self.horizon]
+        return forecasts
 
 
 def fit_baselines(data: Data, steps: int, horizon: int, *, joint: bool = False) -> Baselines:
     """Fit the linear regression on the training split.
 
-    Its penalty, and whether it has effects of known covariates, are selected on the validation split; that of a joint
-    regression is a number of last steps.
+    The validation split selects its penalty, and whether it has effects of known covariates. For a joint regression, it
+    selects the number of last steps to read.
 
     Args:
         data: The data set, which also provides the seasons.
         steps: Steps of a window.
         horizon: Steps to forecast.
-        joint: Whether the regression of a single target is joint. A joint regression has the drift beside it.
+        joint: Whether the regression of a single target is joint. The drift is then another baseline.
     """
     if joint:
         linear = fit_joint_regression(data, steps, horizon)
         linear = linear._replace(weights=linear.weights[:, :horizon], intercept=linear.intercept[:horizon])
-        fitted_on = sample_windows(data, data.recut(data.train, steps + horizon), MAX_JOINT_WINDOWS, steps)
-        drift = float(_changes(fitted_on)[:, 0].mean())
+        training = sample_windows(data, data.recut(data.train, steps + horizon), MAX_JOINT_WINDOWS, steps)
+        drift = float(_changes(training)[:, 0].mean())
         return Baselines(data.seasons, horizon, ForecastRegression(linear), drift)
-    fitted_on = sample_windows(data, data.train, MAX_FIT_WINDOWS, steps)
-    judged_on = sample_windows(data, data.validation, MAX_VALIDATION_WINDOWS, steps)
-    tried = _fit_penalties(fitted_on, PENALTIES)
-    errors = [_mse(found.predict(judged_on), judged_on.truth) for found in tried]
-    best = min(range(len(tried)), key=errors.__getitem__)
-    chosen = tried[best]
+    training = sample_windows(data, data.train, MAX_FIT_WINDOWS, steps)
+    validation = sample_windows(data, data.validation, MAX_VALIDATION_WINDOWS, steps)
+    candidates = _fit_penalties(training, PENALTIES)
+    errors = [_mse(candidate.predict(validation), validation.truth) for candidate in candidates]
+    best = min(range(len(candidates)), key=errors.__getitem__)
+    regression = candidates[best]
     if data.covariates.known:
-        other = _fit_effects(fitted_on, chosen, PENALTIES[best])
-        if _mse(other.predict(judged_on), judged_on.truth) < errors[best]:
-            chosen = other
-    return Baselines(data.seasons, horizon, chosen)
+        with_effects = _fit_effects(training, regression, PENALTIES[best])
+        if _mse(with_effects.predict(validation), validation.truth) < errors[best]:
+            regression = with_effects
+    return Baselines(data.seasons, horizon, regression)
 
 
 def fit_joint_regression(data: Data, steps: int, horizon: int) -> LinearCoefficients:
     """Fit the joint regression to `_changes`, with the number of last steps that has the smallest validation error."""
-    fitted_on, judged_on = (
+    training, validation = (
         sample_windows(data, data.recut(split, steps + horizon), MAX_JOINT_WINDOWS, steps) for split in data[:2]
     )
-    targets, truth = _changes(fitted_on), _changes(judged_on)[:, :horizon]
-    tried = []
+    targets, truth = _changes(training), _changes(validation)[:, :horizon]
+    candidates = []
     for read in JOINT_STEPS:
         if read <= steps:
-            weights, intercept = fit_regression(regressors(fitted_on, read), targets)[:2]
+            weights, intercept = fit_regression(regressors(training, read), targets)[:2]
             linear = LinearCoefficients(weights.astype(np.float64), intercept.astype(np.float64), joint=True)
-            errors = linear.predict(regressors(judged_on, read))[:, :horizon] - truth
-            tried.append((float(np.mean(errors**2)) if errors.size else 0.0, read, linear))
-    return min(tried, key=lambda found: found[:2])[2]
+            errors = linear.predict(regressors(validation, read))[:, :horizon] - truth
+            candidates.append((float(np.mean(errors**2)) if errors.size else 0.0, read, linear))
+    return min(candidates, key=lambda candidate: candidate[:2])[2]
 
 
 def _fit_penalties(windows: ForecastWindows, penalties: Sequence[float]) -> list[ForecastRegression]:
@@ -343,7 +343,7 @@ def _fit_effects(windows: ForecastWindows, start: ForecastRegression, penalty: f
     Args:
         windows: The windows to fit on.
         start: The regression without effects.
-        penalty: The penalty of the regression of the rest.
+        penalty: The penalty of the regression of the remainder.
     """
     linear = start.linear
     known = np.nan_to_num(windows.known).astype(np.float32)
@@ -352,30 +352,30 @@ def _fit_effects(windows: ForecastWindows, start: ForecastRegression, penalty: f
             [_fit_target_effects(windows, known, linear, target) for target in range(windows.past.shape[2])], axis=1
         ).astype(np.float32)
         effect = known @ effects
-        rest = ForecastWindows(windows.targets - effect, windows.steps, Covariates())
-        linear = _fit_penalties(rest, [penalty])[0].linear
+        remainder = ForecastWindows(windows.targets - effect, windows.steps, Covariates())
+        linear = _fit_penalties(remainder, [penalty])[0].linear
     return ForecastRegression(linear, effects)
 
 
 def _fit_target_effects(windows: ForecastWindows, known: Array, linear: LinearCoefficients, target: int) -> Array:
-    """Return the effects of known covariates on a target, `(known,)`, given the regression of its rest.
+    """Return the effects of known covariates on a target, `(known,)`, given the regression of its remainder.
 
     Both sides of the equation of the forecast are linear in the values of the window: the part of the target that the
-    regression leaves over is explained by the part of the covariates that the regression leaves over.
+    regression does not explain is a linear function of the part of the covariates that it does not explain.
     """
     past = windows.past[..., target : target + 1]
     place = _last_known_places(past)
     steps, read = windows.steps, len(linear.weights)
 
-    def leave_over(values: Array) -> Array:
-        """Return what follows, relative to the place of the last known target, without its forecast."""
+    def unexplained(values: Array) -> Array:
+        """Return the values after the window minus their forecast, relative to the step of the last known target."""
         relative = values - np.take_along_axis(values, place, axis=1)
         seen = np.where(np.isnan(past[:, -read:]), 0, np.nan_to_num(relative[:, steps - read : steps]))
-        left: Array = relative[:, steps:] - np.einsum("nsf,sh->nhf", seen, linear.weights, optimize=True)
-        return left
+        residuals: Array = relative[:, steps:] - np.einsum("nsf,sh->nhf", seen, linear.weights, optimize=True)
+        return residuals
 
-    design = leave_over(known)
-    response = leave_over(windows.targets[..., target : target + 1])[..., 0] - linear.intercept
+    design = unexplained(known)
+    response = unexplained(windows.targets[..., target : target + 1])[..., 0] - linear.intercept
     present = ~np.isnan(response)
     rows = design[present].astype(np.float64)
     square = rows.T @ rows
@@ -394,10 +394,10 @@ def _regression_data(past: Array, future: Array) -> tuple[Array, Array]:
     values are filled forward.
     """
     level = last_known_values(past)
-    kept, some = ~np.isnan(future).any(axis=1), ~np.isnan(future).all(axis=1)
-    if 2 * kept.sum() < some.sum():
-        kept, future = some, _fill_forward(level, future)
-    rows, changes = (np.moveaxis(values - level, 1, 2)[kept] for values in (past[:, -MAX_REGRESSION_STEPS:], future))
+    usable, partly_known = ~np.isnan(future).any(axis=1), ~np.isnan(future).all(axis=1)
+    if 2 * usable.sum() < partly_known.sum():
+        usable, future = partly_known, _fill_forward(level, future)
+    rows, changes = (np.moveaxis(values - level, 1, 2)[usable] for values in (past[:, -MAX_REGRESSION_STEPS:], future))
     return np.nan_to_num(rows).astype(np.float64), changes.astype(np.float64)
 
 

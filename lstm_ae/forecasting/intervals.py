@@ -25,13 +25,14 @@ from numpy.typing import NDArray
 from lstm_ae.arrays import Array, BoolArray, Int64Array
 from lstm_ae.artifacts import Artifact, StoredArray
 from lstm_ae.data.scaling import Scale
-from lstm_ae.data.windows import Data, Split, evenly_spaced
+from lstm_ae.data.windows import Data, SampleIndex, Split, evenly_spaced
+from lstm_ae.forecasting.baselines import forecast_windows
 from lstm_ae.models.network import Network
 
 # Quantiles in steps of 0.5% contain the bounds of every interval level in whole percent.
 QUANTILES = np.arange(1, 200) / 200
 
-# The place of the median among them.
+# Index of the median among the quantiles.
 MEDIAN = 99
 
 # The weight of a day relative to the following day follows RiskMetrics (1996).
@@ -49,8 +50,8 @@ MIN_ERRORS = 5
 # The width follows the errors outside the interval of this level.
 TRACKED_LEVEL = 80
 
-# Errors of overlapping forecasts are outside together, so that the rate at which an error changes the logarithm of a
-# width is this one divided by the steps ahead.
+# Errors of overlapping forecasts leave the interval together. The rate at which an error changes the logarithm of a
+# width is therefore this one divided by the steps ahead.
 RATE = 0.5
 
 # Largest rate. With larger ones, the widths of few steps ahead are mostly noise.
@@ -59,7 +60,7 @@ MAX_RATE = 0.1
 # Largest and, inverted, smallest width relative to that of the validation errors.
 MAX_WIDTH = 10.0
 
-# The widths follow this number of forecasts per horizon; those of a table's own forecasts follow the latest ones.
+# The widths follow this number of forecasts per horizon, and for forecasts of a table at most the latest ones.
 FORECASTS_PER_HORIZON, RECENT_FORECASTS = 8, 160
 
 
@@ -112,31 +113,37 @@ class ForecastMethod(NamedTuple):
     """A forecasting function with its window length and horizon.
 
     Args:
-        predict: Function of windows `(samples, given, features)`, the indices of their scales or None, and the rows
-            after the windows, of which it may read the known covariates. Returns `(samples, ahead, any)` in the data's
-            units, with the targets first.
-        given, ahead: Steps read and steps forecast.
+        predict: Function of windows `(samples, steps, features)`, the indices of their scales or None, and the rows
+            after the windows, of which it may read the known covariates. Returns `(samples, horizon, any)` in the
+            data's units, with the targets first.
+        steps: Steps of a window.
+        horizon: Steps to forecast.
     """
 
     predict: Callable[[Array, Array | None, Array], Array]
-    given: int
-    ahead: int
+    steps: int
+    horizon: int
+
+    def inputs(self, split: Split, index: SampleIndex = slice(None)) -> tuple[Array, Array | None, Array]:
+        """Return the arguments of `predict` for samples of a split."""
+        rows = split.windows(index)
+        return rows[:, : self.steps], split.lines(index), rows[:, self.steps :]
 
 
 def forecast_method(model: Network, span: int) -> ForecastMethod:
-    """Return the forecasts of a model from windows of `span` rows together with those to forecast as a method.
+    """Return the forecasting function of a model for samples of `span` rows, the window and the rows to forecast.
 
     A model for any number of steps forecasts the last row.
     """
     from lstm_ae.models.inference import model_inputs
 
-    given = model.inputs["past"][1] or span - 1
+    steps = model.inputs["past"][1] or span - 1
 
     def predict(past: Array, lines: Array | None, following: Array) -> Array:
-        future: Array = model(model_inputs(model.inputs, past, lines, following))["future"][:, given - span :]
+        future: Array = model(model_inputs(model.inputs, past, lines, following))["future"][:, steps - span :]
         return future
 
-    return ForecastMethod(predict, given, span - given)
+    return ForecastMethod(predict, steps, span - steps)
 
 
 class LongerErrors(NamedTuple):
@@ -165,33 +172,32 @@ def calibrate_intervals(
         longer: Further errors, which show slower drifts of the level. The effective number of errors is the smaller of
             the estimates from both.
     """
-    split = data.recut(data.validation, method.given + method.ahead)
+    split = data.recut(data.validation, method.steps + method.horizon)
     if not split.samples:
-        return ErrorQuantiles(np.full((data.targets, method.ahead, 199), np.inf, np.float32), data.scale)
-    index = evenly_spaced_windows(split, method.given, MAX_INTERVAL_WINDOWS)
-    some = split.select(index)
+        return ErrorQuantiles(np.full((data.targets, method.horizon, 199), np.inf, np.float32), data.scale)
+    index = evenly_spaced_windows(split, method.steps, MAX_INTERVAL_WINDOWS)
+    selected = split.select(index)
     errors, volatilities = list[Array](), list[Array]()
-    for batch in some.batches():
-        window, lines = some.windows(batch), some.lines(batch)
-        past, following = window[:, : method.given], window[:, method.given :]
+    for batch in selected.batches():
+        past, lines, following = method.inputs(selected, batch)
         predicted = method.predict(past, lines, following)[..., : data.targets]
-        truth = data.scale.scaled(following[..., : data.targets], past, lines)
-        errors.append(truth - data.scale.scaled(predicted, past, lines))
+        windows = forecast_windows(data, selected, batch, method.steps)
+        errors.append(windows.truth - data.scale.scaled(predicted, past, lines))
         if relative:
-            volatilities.append(recent_volatility(data.scale.scaled(past, past, lines)))
+            volatilities.append(recent_volatility(windows.past))
     scores, calmest = np.concatenate(errors), 0.0
     if relative:
         volatility = np.concatenate(volatilities)
         calmest = max(MIN_VOLATILITY_SHARE * float(np.mean(volatility)), 1e-12)
         scores = scores / np.maximum(volatility, calmest)[:, None, None]
-    moments = split.moments(method.given)[index]
+    moments = split.moments(method.steps)[index]
     return ErrorQuantiles(error_quantiles(scores, moments, longer), data.scale, calmest)
 
 
-def evenly_spaced_windows(split: Split, steps: int, most: int) -> Int64Array:
+def evenly_spaced_windows(split: Split, steps: int, max_windows: int) -> Int64Array:
     """Return the indices of evenly spaced windows of a split, fewer if they are large."""
-    most = min(most, max(MAX_INTERVAL_NUMBERS // ((split.span - steps) * split.features), MIN_INTERVAL_WINDOWS))
-    return evenly_spaced(split.samples, most)
+    limit = max(MAX_INTERVAL_NUMBERS // ((split.span - steps) * split.features), MIN_INTERVAL_WINDOWS)
+    return evenly_spaced(split.samples, min(max_windows, limit))
 
 
 def conformal_quantiles(scores: Array) -> Array:
@@ -231,8 +237,8 @@ def effective_sample_size(errors: Array, moments: Array) -> Array:
     power = np.nansum(np.square(errors), axis=0) / np.maximum(count, 1)
     shared = np.square(means).sum(axis=1) / np.maximum(times, 1)
     variance = shared * _correlation_time(means, present) / np.maximum(times, 1)
-    found = np.divide(power, variance, out=count.astype(np.float64), where=variance > 0)
-    limited: Array = np.clip(found, 1, np.maximum(count, 1))
+    sizes = np.divide(power, variance, out=count.astype(np.float64), where=variance > 0)
+    limited: Array = np.clip(sizes, 1, np.maximum(count, 1))
     return limited
 
 
@@ -241,7 +247,7 @@ def _correlation_time(values: Array, present: Array) -> Array:
 
     Args:
         values: `(n, steps)`, 0 where a value is missing.
-        there: `(n, steps)` bool, False where a value is missing.
+        present: `(n, steps)` bool, False where a value is missing.
     """
     steps = values.shape[1]
     size = 1 << int(2 * steps - 1).bit_length()
@@ -249,14 +255,14 @@ def _correlation_time(values: Array, present: Array) -> Array:
     def products(numbers: Array) -> Array:
         return np.fft.irfft(abs(np.fft.rfft(numbers, size)) ** 2, size)[:, : max(steps // 2, 1)]
 
-    found = np.ones(len(values))
+    times = np.ones(len(values))
     for place, (row, filled) in enumerate(zip(values, present, strict=True)):
         covariance = (products(row[None]) / np.maximum(np.rint(products(filled[None].astype(float))), 1))[0]
         if covariance[0] > 0:
             positive = covariance[: int((covariance <= 0).argmax()) or len(covariance)] / covariance[0]
             lags = np.arange(1, len(positive))
-            found[place] = 1 + 2 * float((positive[1:] * (1 - lags / steps)).sum())
-    return found
+            times[place] = 1 + 2 * float((positive[1:] * (1 - lags / steps)).sum())
+    return times
 
 
 def predictive_quantiles(errors: Array, independent: Array) -> Array:
@@ -273,20 +279,20 @@ def predictive_quantiles(errors: Array, independent: Array) -> Array:
     from scipy.special import ndtri, stdtrit
 
     normal = ndtri(QUANTILES)
-    found = np.where(QUANTILES < 0.5, -np.inf, np.inf) * np.ones((errors.shape[1], 1))
+    quantiles = np.where(QUANTILES < 0.5, -np.inf, np.inf) * np.ones((errors.shape[1], 1))
     for step, (column, number) in enumerate(zip(errors.T.astype(np.float64), independent, strict=True)):
         known = column[~np.isnan(column)]
         if len(known) < MIN_ERRORS:
             continue
-        counted, median = conformal_quantiles(known[:, None])[0], np.median(known)
+        conformal, median = conformal_quantiles(known[:, None])[0], np.median(known)
         deviation = np.sqrt(np.square(known - median).sum() / (len(known) - 1))
         tails = median + normal * deviation
         outer = np.where(QUANTILES < 0.5, np.minimum(tails, known.min()), np.maximum(tails, known.max()))
-        counted = np.where(np.isfinite(counted), counted, outer)
-        wider = np.ones_like(normal)
-        np.divide(stdtrit(max(number - 1, 1.0), QUANTILES), normal, out=wider, where=QUANTILES != 0.5)
-        found[step] = median + (counted - median) * wider * np.sqrt(1 + 1 / number)
-    return found
+        conformal = np.where(np.isfinite(conformal), conformal, outer)
+        widening = np.ones_like(normal)
+        np.divide(stdtrit(max(number - 1, 1.0), QUANTILES), normal, out=widening, where=QUANTILES != 0.5)
+        quantiles[step] = median + (conformal - median) * widening * np.sqrt(1 + 1 / number)
+    return quantiles
 
 
 def error_quantiles(errors: Array, moments: Array, longer: LongerErrors | None = None) -> Array:
@@ -298,14 +304,14 @@ def error_quantiles(errors: Array, moments: Array, longer: LongerErrors | None =
         moments: `(samples,)` the moment of each forecast.
         longer: See `calibrate_intervals`.
     """
-    found = []
+    quantiles = []
     for feature in range(errors.shape[2]):
         independent = effective_sample_size(errors[..., feature], moments)
         if longer:
             extrapolated = longer.share * effective_sample_size(longer.errors[..., feature], longer.moments)
             independent = np.maximum(np.minimum(independent, extrapolated), 1)
-        found.append(predictive_quantiles(errors[..., feature], independent))
-    return np.array(found, np.float32)
+        quantiles.append(predictive_quantiles(errors[..., feature], independent))
+    return np.array(quantiles, np.float32)
 
 
 def interval_bounds(level: int) -> tuple[int, int]:
@@ -318,7 +324,7 @@ class RecentErrors(NamedTuple):
 
     Args:
         relative: `(samples, horizon, features)`, see `relative_errors`.
-        made: `(samples,)` int64 moment of each forecast.
+        moments: `(samples,)` int64 moment of each forecast.
         known: `(samples, horizon)` int64 moment from which each true value is known.
         groups: `(samples,)` int64. The errors of a group, one after the other, change its widths; errors of forecasts
             of the same moment count by their mean.
@@ -326,7 +332,7 @@ class RecentErrors(NamedTuple):
     """
 
     relative: Array
-    made: Array
+    moments: Array
     known: Array
     groups: Array
     spacing: int = 1
@@ -335,11 +341,11 @@ class RecentErrors(NamedTuple):
         """Return the widths that follow these errors."""
         _, horizon, features = self.relative.shape
         rates = np.minimum(MAX_RATE, RATE * self.spacing / np.arange(1, horizon + 1))[:, None]
-        order = np.lexsort((self.made, self.groups))
+        order = np.lexsort((self.moments, self.groups))
         names, firsts = np.unique(self.groups[order], return_index=True)
         tracks = {}
         for name, samples in zip(names.tolist(), np.split(order, firsts)[1:], strict=True):
-            begins = np.flatnonzero(np.diff(self.made[samples], prepend=self.made[samples[0]] - 1))
+            begins = np.flatnonzero(np.diff(self.moments[samples], prepend=self.moments[samples[0]] - 1))
             logarithms = np.zeros((len(begins) + 1, horizon, features))
             known = np.empty((len(begins), horizon), np.int64)
             for place, same in enumerate(np.split(samples, begins[1:])):
@@ -366,28 +372,28 @@ class IntervalWidths(NamedTuple):
     shape: tuple[int, int]
     tracks: Mapping[int, tuple[Array, Array]]
 
-    def at(self, made: Array, groups: Array) -> Array:
+    def at(self, moments: Array, groups: Array) -> Array:
         """Return the widths of the intervals of forecasts, `(forecasts, horizon, features)`; 1 if no error is known.
 
         Args:
-            made: `(forecasts,)` int64 moments; a width follows the errors known by then.
+            moments: `(forecasts,)` int64 moments; a width follows the errors known by then.
             groups: `(forecasts,)` int64.
         """
-        found = np.ones((len(made), *self.shape))
+        selected = np.ones((len(moments), *self.shape))
         for group in np.unique(groups).tolist():
             if group not in self.tracks:
                 continue
             (known, widths), which = self.tracks[group], np.flatnonzero(groups == group)
             for step in range(self.shape[0]):
-                found[which, step] = widths[np.searchsorted(known[:, step], made[which], side="right"), step]
-        return found
+                selected[which, step] = widths[np.searchsorted(known[:, step], moments[which], side="right"), step]
+        return selected
 
 
-def select_moments(made: Array, groups: Array, spacing: int) -> BoolArray:
+def select_moments(moments: Array, groups: Array, spacing: int) -> BoolArray:
     """Return a mask of the forecasts at every `spacing`-th moment of each group, `(samples,)`."""
-    moments, place = np.unique(made, return_inverse=True)
-    pairs, which = np.unique(groups * len(moments) + place, return_inverse=True)
-    group = pairs // max(len(moments), 1)
+    unique, place = np.unique(moments, return_inverse=True)
+    pairs, which = np.unique(groups * len(unique) + place, return_inverse=True)
+    group = pairs // max(len(unique), 1)
     selected: BoolArray = ((np.arange(len(pairs)) - np.searchsorted(group, group)) % spacing == 0)[which]
     return selected
 
@@ -400,8 +406,8 @@ def forecast_moments(split: Split, steps: int, *, pooled: bool = False) -> tuple
         steps: Input steps of a window.
         pooled: Whether the widths of all series are one group; otherwise a group is a segment.
     """
-    made, segments = split.times_of(np.array([steps - 1]))[:, 0], split.segment_ids()[split.starts]
-    return made, np.zeros_like(made) if pooled else segments.astype(np.int64)
+    moments, segments = split.times_of(np.array([steps - 1]))[:, 0], split.segment_ids()[split.starts]
+    return moments, np.zeros_like(moments) if pooled else segments.astype(np.int64)
 
 
 def track_widths(
@@ -409,7 +415,7 @@ def track_widths(
 ) -> "IntervalWidths":
     """Return the widths at all moments, which follow the errors of a split.
 
-    They are constant without dates, since a forecast could not tell the rows of the training from later ones.
+    Without dates, the widths are constant, because later rows cannot be distinguished from those of the training.
 
     Args:
         split: The windows of the errors.
@@ -421,9 +427,9 @@ def track_widths(
     """
     if split.time is None:
         return IntervalWidths(quantiles.shape[:2], {})
-    made, groups = forecast_moments(split, steps, pooled=pooled)
+    moments, groups = forecast_moments(split, steps, pooled=pooled)
     known = split.times_of(np.arange(steps, split.span))
-    return RecentErrors(relative_errors(errors, quantiles), made, known, groups, spacing).track()
+    return RecentErrors(relative_errors(errors, quantiles), moments, known, groups, spacing).track()
 
 
 def adaptation_spacing(horizon: int) -> int:
@@ -440,7 +446,7 @@ def relative_errors(errors: Array, quantiles: Array) -> Array:
 
     Returns:
         `(samples, horizon, features)`, above 1 outside the interval; NaN where the truth or the interval is unknown,
-        or where the interval has no width, which no factor changes.
+        or where the interval has no width, which no factor can change.
     """
     low, high = (quantiles[..., at] for at in interval_bounds(TRACKED_LEVEL))
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -491,35 +497,6 @@ def interval_hits(errors: Array, low: Array, high: Array) -> Array:
     return np.where(known, (low <= errors) & (errors <= high), np.nan)
 
 
-def prediction_intervals(
-    scale: Scale,
-    predicted: Array,
-    past: Array,
-    offsets: tuple[Array, Array],
-    lines: NDArray[np.int32] | None = None,
-) -> tuple[Array, Array]:
-    """Return the lower and upper bounds of the intervals around forecasts, in the data's units.
-
-    The bounds are NaN beyond the horizon of `offsets` and where there were too few errors.
-
-    Args:
-        scale: The scale of the values.
-        predicted: `(samples, steps, features)` scaled forecasts.
-        past: `(samples, window, features)` windows in the data's units that the forecasts follow.
-        offsets: `(samples or 1, horizon, features)` scaled offsets of the lower and of the upper bounds from a
-            forecast, see `interval_offsets`.
-        lines: `(samples,)` lines of the scale table if each series has its own scale.
-    """
-    ends = []
-    for offset in offsets:
-        known = min(predicted.shape[1], offset.shape[1])
-        whole = np.full((len(offset), *predicted.shape[1:]), np.nan, np.float32)
-        whole[:, :known] = np.where(np.isfinite(offset[:, :known]), offset[:, :known], np.nan)
-        ends.append(scale.unscaled(predicted + whole, past, lines))
-    low, high = ends
-    return low, high
-
-
 def forecast_intervals(
     calibration: ErrorQuantiles,
     widths: Array,
@@ -529,6 +506,8 @@ def forecast_intervals(
     lines: NDArray[np.int32] | None = None,
 ) -> dict[int, tuple[Array, Array]]:
     """Return the lower and upper bounds of the intervals around forecasts by level, in the data's units.
+
+    The bounds are NaN beyond the horizon of the widths and where too few errors are known.
 
     Args:
         calibration: The calibration of the intervals.
@@ -540,11 +519,14 @@ def forecast_intervals(
     """
     scale, quantiles = calibration.scale, calibration.ahead(widths.shape[1])
     point, sizes = scale.scaled(predicted, past, lines), calibration.sizes(scale.scaled(past, past, lines))
-    found = {}
+    steps, intervals = min(point.shape[1], widths.shape[1]), {}
     for level in levels:
-        low, high = interval_offsets(quantiles, widths, level)
-        found[level] = prediction_intervals(scale, point, past, (sizes * low, sizes * high), lines)
-    return found
+        known = sizes * np.stack(interval_offsets(quantiles, widths, level))[:, :, :steps]
+        offsets = np.full((2, *point.shape), np.nan, np.float32)
+        offsets[:, :, :steps] = np.where(np.isfinite(known), known, np.nan)
+        low, high = (scale.unscaled(point + offset, past, lines) for offset in offsets)
+        intervals[level] = low, high
+    return intervals
 
 
 class IntervalScores(NamedTuple):
@@ -565,7 +547,7 @@ class IntervalScores(NamedTuple):
         """
         steps = slice(None) if step is None else slice(step - 1, step)
         sums = {level: hits[:, steps].sum(axis=1) for level, hits in self.hits.items()}
-        return {level: float(inside / known) for level, (inside, known) in sums.items() if known}
+        return {level: float(hits / known) for level, (hits, known) in sums.items() if known}
 
 
 class IntervalTracker:
@@ -584,13 +566,13 @@ class IntervalTracker:
         self.calibration, self.split, self.steps = calibration, split, steps
         self.quantiles, self.pooled = calibration.ahead(split.span - steps), calibration.calmest > 0
         horizon, features, _ = self.quantiles.shape
-        # More steps than usual if there would be too many errors.
+        # A larger spacing limits the number of errors.
         values = split.samples * horizon * features
         self.spacing = max(adaptation_spacing(horizon), -(-values // MAX_INTERVAL_NUMBERS))
         self.tracked = select_moments(*forecast_moments(split, steps, pooled=self.pooled), self.spacing)
-        self.judged = np.zeros(split.samples, bool)
-        self.judged[evenly_spaced_windows(split, steps, MAX_INTERVAL_WINDOWS)] = True
-        self.stored = self.tracked | self.judged
+        self.scored = np.zeros(split.samples, bool)
+        self.scored[evenly_spaced_windows(split, steps, MAX_INTERVAL_WINDOWS)] = True
+        self.stored = self.tracked | self.scored
         self.errors: list[Array] = []
         self.seen = 0
 
@@ -605,15 +587,15 @@ class IntervalTracker:
     def score(self, levels: Sequence[int]) -> IntervalScores:
         """Return the scores of the intervals of these levels, in percent."""
         errors = np.concatenate(self.errors)
-        tracked, judged = self.tracked[self.stored], self.judged[self.stored]
+        tracked, scored = self.tracked[self.stored], self.scored[self.stored]
         tracks = self.split.select(self.tracked), self.steps, errors[tracked], self.quantiles, self.spacing
         widths = track_widths(*tracks, pooled=self.pooled)
-        split, errors = self.split.select(self.judged), errors[judged]
+        split, errors = self.split.select(self.scored), errors[scored]
         hits = {level: np.zeros((2, len(self.quantiles))) for level in levels}
         for batch in split.batches():
-            made = forecast_moments(split._replace(starts=split.starts[batch]), self.steps, pooled=self.pooled)
-            part = widths.at(*made)
+            moments = forecast_moments(split._replace(starts=split.starts[batch]), self.steps, pooled=self.pooled)
+            batch_widths = widths.at(*moments)
             for level in levels:
-                inside = interval_hits(errors[batch], *interval_offsets(self.quantiles, part, level))
-                hits[level] += np.nansum(inside, axis=(0, 2)), (~np.isnan(inside)).sum(axis=(0, 2))
+                is_hit = interval_hits(errors[batch], *interval_offsets(self.quantiles, batch_widths, level))
+                hits[level] += np.nansum(is_hit, axis=(0, 2)), (~np.isnan(is_hit)).sum(axis=(0, 2))
         return IntervalScores(widths, hits)

@@ -57,7 +57,7 @@ class ForecastErrors(NamedTuple):
         absolute: Mean absolute errors like `squared`; empty if they are not measured.
         own: Measures in the data's units, for a single column, each like `squared`: "own squared", "own absolute", and
             "direction", the share of steps with the right direction, NaN without a change that has one.
-        inside: By level in percent, the share of true values in the interval; empty without intervals.
+        coverage: By level in percent, the share of true values in the interval; empty without intervals.
         by_step: `(horizon,)` mean squared errors of each step ahead; empty if they are not measured.
         by_feature: `(features,)` mean squared errors of each column; empty if they are not measured.
         widths: The widths of the intervals; None without intervals.
@@ -70,7 +70,7 @@ class ForecastErrors(NamedTuple):
     rounding: Array
     absolute: dict[str, Array] = {}
     own: dict[str, dict[str, Array]] = {}
-    inside: dict[int, float] = {}
+    coverage: dict[int, float] = {}
     by_step: dict[str, Array] = {}
     by_feature: dict[str, Array] = {}
     widths: IntervalWidths | None = None
@@ -99,7 +99,7 @@ def judge_forecasts(errors: ForecastErrors, names: Sequence[str] = (), against: 
         against: The baseline; None for the one with the smallest error.
     """
     known = errors.known
-    losses = {name: of[known] for name, of in errors.squared.items()}
+    losses = {name: squared[known] for name, squared in errors.squared.items()}
     ours = losses.pop("")
     best = against or best_baseline(losses)
     verdict = compare_forecasts(
@@ -108,14 +108,14 @@ def judge_forecasts(errors: ForecastErrors, names: Sequence[str] = (), against: 
     if len(errors.by_feature.get("", ())) < 2:
         return verdict
     by_feature = errors.by_feature[""], errors.by_feature[best]
-    every = range(len(by_feature[0]))
-    others = [_column_skill(*by_feature, [other for other in every if other != place]) for place in every]
-    alone = [place for place in every if others[place] <= 0 < verdict.skill]
-    if not alone:
+    columns = np.arange(len(by_feature[0]))
+    without = [_column_skill(*by_feature, columns != column) for column in columns]
+    decisive = [column for column in columns.tolist() if without[column] <= 0 < verdict.skill]
+    if not decisive:
         return verdict
-    place = max(alone, key=lambda place: _column_skill(*by_feature, [place]))
+    best_column = max(decisive, key=lambda column: _column_skill(*by_feature, columns == column))
     return verdict._replace(
-        remark=f"but {format_skill(others[place])} without the column {format_heading(names[place])}"
+        remark=f"but {format_skill(without[best_column])} without the column {format_heading(names[best_column])}"
     )
 
 
@@ -128,19 +128,19 @@ def skill_by_column(
     linear = by_feature.get(LINEAR_NAME, np.full(len(ours), np.nan))
     if len(ours) == 1:
         return {}
-    every = np.arange(len(ours))
+    columns = np.arange(len(ours))
     return {
         name: ColumnSkill(
             season_name([seasons[place]] if seasons else []),
-            _column_skill(ours, naive, [place]),
-            float("nan") if np.isnan(linear[place]) else _column_skill(linear, naive, [place]),
-            _column_skill(ours, naive, every != place),
+            _column_skill(ours, naive, columns == place),
+            float("nan") if np.isnan(linear[place]) else _column_skill(linear, naive, columns == place),
+            _column_skill(ours, naive, columns != place),
         )
         for place, name in enumerate(names[: len(ours)])
     }
 
 
-def _column_skill(ours: Array, theirs: Array, columns: list[int] | BoolArray) -> float:
+def _column_skill(ours: Array, theirs: Array, columns: BoolArray) -> float:
     """Return the skill in some columns relative to other forecasts, from mean squared errors `(features,)`."""
     return skill(float(np.nansum(ours[columns])), float(np.nansum(theirs[columns])))
 
@@ -153,13 +153,13 @@ def _metric(values: Mapping[str, float], unit: str = "", *, without: str = "", h
 
 def _skill(errors: Mapping[str, float], naive: str) -> Metric:
     """Return the skill over the naive baseline from the mean squared error of each predictor."""
-    gained = {name: skill(error, errors[naive]) for name, error in errors.items()}
-    return _metric(gained, without=naive, higher=True)
+    skills = {name: skill(error, errors[naive]) for name, error in errors.items()}
+    return _metric(skills, without=naive, higher=True)
 
 
-def _coverage(inside: Mapping[int, float]) -> dict[str, Metric]:
+def _coverage(shares: Mapping[int, float]) -> dict[str, Metric]:
     """Return the coverage of the intervals of each level, with the level as the value to reach."""
-    return {f"coverage_{level}": Metric(share, "", {NOMINAL: level / 100}, True) for level, share in inside.items()}
+    return {f"coverage_{level}": Metric(share, "", {NOMINAL: level / 100}, True) for level, share in shares.items()}
 
 
 class _ForecastBatch(NamedTuple):
@@ -170,7 +170,7 @@ class _ForecastBatch(NamedTuple):
         lines: Their lines of the scale table.
         windows: The windows in scaled values.
         predicted: The forecast of each predictor, scaled; the model "" is first.
-        resolution: By how much rounding can change the model's scaled forecasts.
+        resolution: The largest change of the model's scaled forecasts by rounding.
     """
 
     past: Array
@@ -184,9 +184,8 @@ def _forecast_batches(
     method: ForecastMethod, data: Data, split: Split, baselines: Baselines
 ) -> Iterator[_ForecastBatch]:
     for index in split.batches():
-        window, lines = split.windows(index), split.lines(index)
-        past, following = window[:, : method.given], window[:, method.given :]
-        windows = forecast_windows(data, split, index, method.given)
+        past, lines, following = method.inputs(split, index)
+        windows = forecast_windows(data, split, index, method.steps)
         future = method.predict(past, lines, following)[..., : data.targets]
         scaled = data.scale.scaled(future, past, lines)
         predicted = {"": scaled} | baselines.predict(windows)
@@ -194,7 +193,7 @@ def _forecast_batches(
 
 
 def _resolution(scale: Scale, future: Array, predicted: Array, past: Array, lines: Array | None) -> Array:
-    """Return by how much rounding can change scaled forecasts.
+    """Return the largest change of scaled forecasts by rounding.
 
     Values are rounded in the data's units, where the level may be far above the variation, as logarithms, and again
     when scaled.
@@ -212,7 +211,7 @@ def _resolution(scale: Scale, future: Array, predicted: Array, past: Array, line
 
 
 def _squared_resolution(error: Array, resolution: Array) -> Array:
-    """Return by how much rounding of the forecasts can change their squared errors."""
+    """Return the largest change of squared errors by rounding of the forecasts."""
     changed: Array = resolution * (2 * abs(error) + resolution)
     return changed
 
@@ -251,17 +250,17 @@ class _ErrorCollector:
                 self.rounding.append(sample_means(changed))
 
     def _measure_in_own_units(self, batch: _ForecastBatch, truth: Array, predicted: Array) -> dict[str, Array]:
-        own, ours = (self.scale.unscaled(each, batch.past, batch.lines) for each in (truth, predicted))
-        error, last = own.astype(np.float64) - ours, last_known_values(batch.windows.past)
+        actual, forecast = (self.scale.unscaled(each, batch.past, batch.lines) for each in (truth, predicted))
+        error, last = actual.astype(np.float64) - forecast, last_known_values(batch.windows.past)
         change = predicted - last
         # A change within the rounding errors has no direction.
-        sign, theirs = np.sign(truth - last), np.sign(change) * (abs(change) > batch.resolution[:, self.steps])
-        right = np.where((sign != 0) & (theirs != 0), sign == theirs, np.nan)
-        return {"own squared": np.square(error), "own absolute": abs(error), "direction": right}
+        sign, predicted_sign = np.sign(truth - last), np.sign(change) * (abs(change) > batch.resolution[:, self.steps])
+        correct = np.where((sign != 0) & (predicted_sign != 0), sign == predicted_sign, np.nan)
+        return {"own squared": np.square(error), "own absolute": abs(error), "direction": correct}
 
-    def errors(self, moments: Array, steps: int, inside: Mapping[int, float]) -> ForecastErrors:
+    def errors(self, moments: Array, steps: int, coverage: Mapping[int, float]) -> ForecastErrors:
         """Return the errors of forecasts of these moments and steps ahead, with the coverage of their intervals."""
-        found = {
+        measures = {
             measure: {name: np.concatenate(pieces) for name, pieces in by_name.items()}
             for measure, by_name in self.pieces.items()
         }
@@ -270,9 +269,11 @@ class _ErrorCollector:
                 {name: total.sum(axis=axis) / np.sum(self.count, axis=axis) for name, total in self.sums.items()}
                 for axis in (1, 0)
             )
-        squared, absolute = found.pop("squared"), found.pop("absolute")
+        squared, absolute = measures.pop("squared"), measures.pop("absolute")
         rounding = np.concatenate(self.rounding)
-        return ForecastErrors(squared, moments, steps, rounding, absolute, found, dict(inside), by_step, by_feature)
+        return ForecastErrors(
+            squared, moments, steps, rounding, absolute, measures, dict(coverage), by_step, by_feature
+        )
 
 
 def forecast_errors(
@@ -301,16 +302,16 @@ def forecast_errors(
     """
     whole, *singles = (
         _ErrorCollector(data.scale, steps, in_own_units=in_own_units)
-        for steps in (slice(None), *(slice(step, step + 1) for step in range(method.ahead if each_step else 0)))
+        for steps in (slice(None), *(slice(step, step + 1) for step in range(method.horizon if each_step else 0)))
     )
-    tracker = IntervalTracker(calibration, split, method.given) if calibration else None
+    tracker = IntervalTracker(calibration, split, method.steps) if calibration else None
     for batch in _forecast_batches(method, data, split, fitted):
         for collector in (whole, *singles):
             collector.add(batch)
         if tracker:
             tracker.add(batch.windows.truth - batch.predicted[""], batch.windows.past)
-    moments, scores = split.moments(method.given), tracker.score(levels) if tracker else None
-    return whole.errors(moments, method.ahead, scores.coverage() if scores else {})._replace(
+    moments, scores = split.moments(method.steps), tracker.score(levels) if tracker else None
+    return whole.errors(moments, method.horizon, scores.coverage() if scores else {})._replace(
         widths=scores.widths if scores else None,
         each_step=tuple(
             collector.errors(moments, step, scores.coverage(step) if scores else {})
@@ -341,7 +342,7 @@ def measure_forecasts(errors: ForecastErrors) -> dict[str, Metric]:
         roots = {name: value**0.5 for name, value in own["own squared"].items()}
         metrics["mae"], metrics["rmse"] = _metric(own["own absolute"], "USD"), _metric(roots, "USD")
         metrics["direction"] = _metric(own["direction"], without=errors.naive, higher=True)
-    return metrics | _coverage(errors.inside)
+    return metrics | _coverage(errors.coverage)
 
 
 def _known_mean(values: Array) -> float:
@@ -351,30 +352,28 @@ def _known_mean(values: Array) -> float:
 
 
 def describe_few_errors(windows: int) -> tuple[str, ...]:
-    """Return a note on the intervals whose bounds are beyond all errors of so few validation windows, if there are any.
+    """Return a note on the intervals whose bounds are beyond all errors of this number of validation windows, if any.
 
     Of n errors, the largest is a bound of the central interval of the level (n - 1) / (n + 1).
     """
-    few = [f"{level}%" for level in INTERVAL_LEVELS if MIN_ERRORS <= windows < (100 + level) / (100 - level)]
-    if not few:
+    levels = [f"{level}%" for level in INTERVAL_LEVELS if MIN_ERRORS <= windows < (100 + level) / (100 - level)]
+    if not levels:
         return ()
-    text = (
-        f"{' and '.join(few)} intervals rest on {windows} validation windows, and on a normal distribution beyond them"
-    )
-    return (text,)
+    reason = f"there are only {windows} validation windows"
+    return (f"{' and '.join(levels)} intervals assume a normal distribution beyond the largest errors: {reason}",)
 
 
 def calibrate_table_intervals(method: ForecastMethod, data: Data, fitted: Baselines) -> ErrorQuantiles:
     """Calibrate the intervals of a forecaster of tables on the validation split.
 
-    The regression's errors on the training split, which is longer, show slower drifts of the level. The model's own
-    training errors do not show them, because it has learned the drifts.
+    The errors of the regression on the training split, which is longer, show slower drifts of the level. The training
+    errors of the model do not, because the model has learned the drifts.
     """
-    index = evenly_spaced_windows(data.train, method.given, MAX_CORRELATION_WINDOWS)
-    windows = forecast_windows(data, data.train, index, method.given)
+    index = evenly_spaced_windows(data.train, method.steps, MAX_CORRELATION_WINDOWS)
+    windows = forecast_windows(data, data.train, index, method.steps)
     errors = windows.truth - fitted.predict(windows)[LINEAR_NAME]
     # Training windows may have a larger stride than validation windows.
     stride = int(np.median(np.diff(data.train.starts))) if data.train.samples > 1 else 1
     share = data.validation.samples / (data.train.samples * stride)
-    longer = LongerErrors(errors, data.train.moments(method.given)[index], share)
+    longer = LongerErrors(errors, data.train.moments(method.steps)[index], share)
     return calibrate_intervals(method, data, longer=longer)

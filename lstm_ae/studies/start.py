@@ -43,7 +43,7 @@ def compare_with_start(data: Data, model: Network, start: Network) -> Verdict:
 
 def _validation_errors(data: Data, model: Network) -> ForecastErrors:
     method = forecast_method(model, data.validation.span)
-    return forecast_errors(method, data, data.validation, Baselines((), method.ahead))
+    return forecast_errors(method, data, data.validation, Baselines((), method.horizon))
 
 
 class ClassifierFold(NamedTuple):

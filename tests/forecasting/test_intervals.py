@@ -13,10 +13,10 @@ from lstm_ae.forecasting.intervals import (
     adaptation_spacing,
     conformal_quantiles,
     effective_sample_size,
+    forecast_intervals,
     interval_bounds,
     interval_hits,
     interval_offsets,
-    prediction_intervals,
     predictive_quantiles,
     recent_volatility,
     relative_errors,
@@ -127,11 +127,14 @@ def test_unknown_bounds_count_neither_as_hit_nor_as_miss() -> None:
 
 def test_bounds_are_in_the_units_of_the_data_up_to_the_last_known_step() -> None:
     """Two columns, of which the second has a known bound for its first step only; the third step has none."""
-    low, high = np.full((1, 2, 2), -1.0), np.full((1, 2, 2), 2.0)
-    high[0, 1, 1] = np.inf
-    ends = prediction_intervals(fixed_scale(100, 10), np.ones((1, 3, 2)), np.zeros((1, 4, 2)), (low, high))
-    np.testing.assert_array_equal(ends[0][0], [[100, 100], [100, 100], [np.nan, np.nan]])
-    np.testing.assert_array_equal(ends[1][0], [[130, 130], [130, np.nan], [np.nan, np.nan]])
+    quantiles = np.zeros((2, 2, 199))
+    quantiles[..., :99], quantiles[..., 100:] = -1, 2
+    quantiles[1, 1, 100:] = np.inf
+    calibration = ErrorQuantiles(quantiles, fixed_scale(100, 10))
+    predicted = np.full((1, 3, 2), 110.0)
+    low, high = forecast_intervals(calibration, np.ones((1, 2, 2)), predicted, np.zeros((1, 4, 2)), [80])[80]
+    np.testing.assert_array_equal(low[0], [[100, 100], [100, 100], [np.nan, np.nan]])
+    np.testing.assert_array_equal(high[0], [[130, 130], [130, np.nan], [np.nan, np.nan]])
 
 
 def test_relative_errors_are_1_at_the_bound_on_their_side() -> None:
@@ -201,7 +204,7 @@ def test_intervals_cover_errors_of_another_size(scale: float, horizon: int) -> N
     quantiles = conformal_quantiles(errors[: 3000 - horizon])[:, None]
     new = errors[3000:, :, None]
     every, spacing = recent_errors(relative_errors(new, quantiles)), adaptation_spacing(horizon)
-    kept = select_moments(every.made, every.groups, spacing)
+    kept = select_moments(every.moments, every.groups, spacing)
     recent = RecentErrors(*(values[kept] for values in every[:-1]), spacing)
     widths = recent.track().at(np.arange(3000), np.zeros(3000, int))
     for level in (80, 95):

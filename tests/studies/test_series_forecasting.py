@@ -254,7 +254,7 @@ def test_table_errors_match_values_computed_by_hand() -> None:
     assert found.naive == "persistence"
     naive = np.square(window[:, 1:2] - window[:, 2:])
     assert found.squared["persistence"].tolist() == pytest.approx([naive[0].mean(), naive[1, 0]])
-    assert found.inside[80] == pytest.approx(np.nanmean(np.where(np.isnan(window[:, 2:]), NAN, errors <= 1)))
+    assert found.coverage[80] == pytest.approx(np.nanmean(np.where(np.isnan(window[:, 2:]), NAN, errors <= 1)))
     measured = forecast_metrics.measure_forecasts(found)
     assert measured["skill"].value == pytest.approx(
         1 - np.mean(found.squared[""]) / np.mean(found.squared["persistence"])

@@ -32,8 +32,8 @@ def data_of(
 
 
 def found_of(series, way, scale=None, calibration=None, test=None):
-    data = data_of(np.asarray(series, float), way.given + way.ahead, scale=scale)
-    fitted = fit_baselines(data, way.given, way.ahead, joint=True)
+    data = data_of(np.asarray(series, float), way.steps + way.horizon, scale=scale)
+    fitted = fit_baselines(data, way.steps, way.horizon, joint=True)
     return data, forecast_errors(way, data, test or data.test, fitted, calibration, in_own_units=True, each_step=True)
 
 

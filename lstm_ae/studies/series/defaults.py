@@ -196,8 +196,8 @@ def complete_config(config: Series, prepared: PreparedTable, test: Panel | None 
         if not config.season:
             usual = usual_season(prepared.step)
             multiples = range(usual, (USUAL_MULTIPLES + 1) * usual, usual) if usual else ()
-            found = find_column_seasons(prepared.grid, prepared.step, prepared.split == 0)
-            seasons = choose_seasons(data, prepared.window, found, multiples)
+            detected = find_column_seasons(prepared.grid, prepared.step, prepared.split == 0)
+            seasons = choose_seasons(data, prepared.window, detected, multiples)
         # The option holds one season. If columns differ, it stays open, and metrics.json has the seasons.
         completed = dataclasses.replace(completed, season=seasons[0] if len(set(seasons)) == 1 else None)
         data = data._replace(seasons=seasons)

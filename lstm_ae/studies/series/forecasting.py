@@ -76,7 +76,7 @@ def fit_forecaster(method: ForecastMethod, data: Data, *, prices: bool = False) 
         prices: whether the values are prices of a first column, which have a joint regression, and intervals that
             follow the volatility of the window.
     """
-    baselines = fit_baselines(data, method.given, method.ahead, joint=prices)
+    baselines = fit_baselines(data, method.steps, method.horizon, joint=prices)
     if prices:
         return Forecaster(method, baselines, calibrate_intervals(method, data, relative=True))
     return Forecaster(method, baselines, calibrate_table_intervals(method, data, baselines))
@@ -117,12 +117,11 @@ def figures(model: Network, data: Data, history: History) -> dict[str, "Figure"]
 
     split = data.latest
     method = forecast_method(model, split.span)
-    steps = method.given
+    steps = method.steps
     _, fitted, spread = fit_forecaster(method, data)
     errors = forecast_errors(method, data, split, fitted, spread)
     few = split.thin(3)
-    window, lines = few.windows(), few.lines()
-    past, following = window[:, :steps], window[:, steps:]
+    past, lines, following = method.inputs(few)
     predicted = method.predict(past, lines, following)
     assert errors.widths is not None
     widths = errors.widths.at(*forecast_moments(few, steps))

@@ -15,8 +15,8 @@ from lstm_ae.forecasting.intervals import ForecastMethod, forecast_method
 from lstm_ae.models.network import Network
 from lstm_ae.studies.snp.forecasting import require_forecaster
 
-# Windows that are forecast twice, evenly spaced over the test split.
-MOST = 1024
+# Maximum number of windows to forecast twice, evenly spaced over the test split.
+MAX_WINDOWS = 1024
 
 
 class AuditFinding(NamedTuple):
@@ -63,7 +63,7 @@ def _later_days(model: Network, split: Split) -> AuditFinding:
     """Compare forecasts of the days within a window before and after changing its second half."""
     from lstm_ae.models.inference import model_inputs
 
-    split, given = split.thin(MOST), split.span - 1
+    split, given = split.thin(MAX_WINDOWS), split.span - 1
     window, lines, half = split.windows(), split.lines(), given // 2
     other = window.copy()
     other[:, half:] *= 1.5
@@ -79,21 +79,18 @@ def _later_days(model: Network, split: Split) -> AuditFinding:
 def _preparation(method: ForecastMethod, config: Snp, data: Data, panel: Panel) -> list[AuditFinding]:
     """Compare forecasts and the scale before and after changing all rows after a day and preparing the data again."""
     panel, split = select_prices(config, panel), data.test
-    days = split.days[:, method.given]
+    days = split.days[:, method.steps]
     last = np.sort(days)[len(days) // 2]
-    after = panel.days > last
+    later = panel.days > last
     # The forecast of the day after may depend on all days before it.
-    until = panel.days[after].min() if after.any() else last
-    raised = np.where(after, np.float32(1.5), np.float32(1))[:, None]
+    until = panel.days[later].min() if later.any() else last
+    raised = np.where(later, np.float32(1.5), np.float32(1))[:, None]
     other = load_prices(config, panel._replace(values=panel.values * raised))
-    first, again = (
-        method.predict(window[:, : method.given], split.lines(), window[:, method.given :])[:, 0, 0]
-        for window in (split.windows(), other.test.windows())
-    )
+    before, after = (method.predict(*method.inputs(each))[:, 0, 0] for each in (split, other.test))
     text = f"all rows after {last} were raised by half and prepared again"
     same = all(np.array_equal(*pair) for pair in zip(data.scale[1:3], other.scale[1:3], strict=True))
     scale = _finding("the scale", same, f"{text}: it {'stayed' if same else 'moved'}")
     up_to = days <= until
-    moved = int((first[up_to] != again[up_to]).sum())
+    moved = int((before[up_to] != after[up_to]).sum())
     text = f"{text}: {moved:,} of {int(up_to.sum()):,} forecasts up to then moved"
     return [scale, _finding("the days after a forecast", not moved, text)]

@@ -95,10 +95,10 @@ def require_forecaster(model: Network, command: str) -> None:
         raise ConfigError(text, code=Code.OPTION_NOT_APPLICABLE)
 
 
-def forecast_days(model: Network, given: int, ahead: int) -> ForecastMethod:
-    """Return the recursive forecasts of `ahead` days from windows of `given` days as a method."""
+def forecast_days(model: Network, steps: int, horizon: int) -> ForecastMethod:
+    """Return the function of recursive forecasts of `horizon` days from windows of `steps` days."""
     rollout = Rollout(model)
-    return ForecastMethod(lambda past, lines, _: rollout(past, lines, ahead), given, ahead)
+    return ForecastMethod(lambda past, lines, _: rollout(past, lines, horizon), steps, horizon)
 
 
 def _open_forecaster(method: ForecastMethod, data: Data, store: ModelStore | None) -> Forecaster:
@@ -114,8 +114,8 @@ def _open_forecaster(method: ForecastMethod, data: Data, store: ModelStore | Non
     regression = store.find_artifact(ForecastRegression)
     if regression:
         steps, days = len(regression.linear.intercept), len(regression.linear.weights) // data.test.features
-        regression = regression if method.ahead <= steps and days <= method.given else None
-    return Forecaster(method, Baselines((), method.ahead, regression), store.artifact(ErrorQuantiles))
+        regression = regression if method.horizon <= steps and days <= method.steps else None
+    return Forecaster(method, Baselines((), method.horizon, regression), store.artifact(ErrorQuantiles))
 
 
 def fit_artifacts(config: Snp, model: Network, data: Data, evaluation: Evaluation) -> FittedArtifacts:
@@ -126,9 +126,9 @@ def fit_artifacts(config: Snp, model: Network, data: Data, evaluation: Evaluatio
     forecaster = evaluation.fitted
     if forecaster is None:
         return FittedArtifacts()
-    given = forecaster.method.given
-    if all(data.recut(split, given + STORED_STEPS).samples for split in (data.train, data.validation)):
-        forecaster = fit_forecaster(forecast_days(model, given, STORED_STEPS), data, prices=True)
+    steps = forecaster.method.steps
+    if all(data.recut(split, steps + STORED_STEPS).samples for split in (data.train, data.validation)):
+        forecaster = fit_forecaster(forecast_days(model, steps, STORED_STEPS), data, prices=True)
     return FittedArtifacts((forecaster.baselines.regression, forecaster.calibration))
 
 
@@ -156,22 +156,22 @@ def _judge(
     """
     method, baselines, calibration = forecaster
     if not test.samples:
-        return PriceForecast(Evaluation({}), {}, 0, {}), IntervalWidths((method.ahead, 1), {})
+        return PriceForecast(Evaluation({}), {}, 0, {}), IntervalWidths((method.horizon, 1), {})
     errors = forecast_errors(method, data, test, baselines, calibration, levels, in_own_units=True, each_step=True)
-    by_day = {str(day): found for day, found in enumerate(errors.each_step, 1)} | {ALL_DAYS: errors}
+    by_day = {str(day): each for day, each in enumerate(errors.each_step, 1)} | {ALL_DAYS: errors}
     verdicts, persistence = (
-        {day: judge_forecasts(found, against=baseline) for day, found in by_day.items()}
+        {day: judge_forecasts(each, against=baseline) for day, each in by_day.items()}
         for baseline in (None, "persistence")
     )
-    metrics = {day: measure_forecasts(found) for day, found in by_day.items() if day != ALL_DAYS}
+    metrics = {day: measure_forecasts(each) for day, each in by_day.items() if day != ALL_DAYS}
     figures = {}
-    if method.ahead > 1:
+    if method.horizon > 1:
         margin = [persistence[day].margin for day in metrics]
         figures["skill_by_step"] = plots.error_by_step(errors.by_step, "persistence", margin)
-        if covered := {
-            level: [found.inside.get(level, np.nan) for found in errors.each_step] for level in errors.inside
+        if coverage := {
+            level: [each.coverage.get(level, np.nan) for each in errors.each_step] for level in errors.coverage
         }:
-            figures["coverage_by_step"] = plots.coverage(np.arange(1, method.ahead + 1), covered)
+            figures["coverage_by_step"] = plots.coverage(np.arange(1, method.horizon + 1), coverage)
     assert errors.widths is not None
     return PriceForecast(Evaluation(metrics, verdicts), persistence, test.samples, {}, figures), errors.widths
 
