@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from lstm_ae.training.loop import TrainingResult
 
-# Share of the rows that is never tested, and share of the rows before a test that is the validation split.
-FIRST, VALIDATION = 0.5, 0.15
+# Share of the rows before the first test, and share of the validation split among the rows before each test.
+UNTESTED_SHARE, VALIDATION_SHARE = 0.5, 0.15
 
 # Name of the naive baseline of each fold among the errors and the verdicts; it may differ between folds.
 NAIVE = "baseline"
@@ -58,7 +58,7 @@ class Fold(NamedTuple):
         errors: mean squared scaled error per moment by predictor ("model", LINEAR_NAME, other names).
         counts: number of forecasts per moment.
         rounding: maximum rounding error of the model's error, per moment.
-        left_out: names of the series without any forecast that has actual values.
+        left_out: names of the series whose forecasts have no actual values.
         data: entries of a `lstm_ae.data.windows.Source`.
         versions: package versions.
     """
@@ -103,7 +103,7 @@ class BacktestPlan(NamedTuple):
     """Folds of a backtest.
 
     Args:
-        about: entries that identify the backtest; its folder is not used for another one.
+        about: entries that identify the backtest; a folder with other entries is refused.
         table: the table.
         load: function that returns the data of a fold by its number, from 1.
         steps: horizon of the forecasts.
@@ -172,7 +172,12 @@ def run_backtest(
 
 
 class FoldJob(NamedTuple):
-    """Fold with this number, from 1, of so many folds."""
+    """Job that trains and tests one fold.
+
+    Args:
+        number: number of the fold, from 1.
+        folds: number of folds.
+    """
 
     number: int
     folds: int

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.arrays import Array
-from lstm_ae.backtest.folds import FIRST, VALIDATION, BacktestPlan, FoldData
+from lstm_ae.backtest.folds import UNTESTED_SHARE, VALIDATION_SHARE, BacktestPlan, FoldData
 from lstm_ae.config import Series, Snp
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import prepare_table, take_split
@@ -96,7 +96,7 @@ def split_prices(config: Snp, table: Panel, number: int, folds: int) -> FoldData
     days = np.unique(table.times)
     low, high = fold_edges(table.name, days, folds)[number - 1 : number + 1]
     known = max(int(np.searchsorted(days, low)) - config.window, 0)
-    ends = days[[int(known * (1 - VALIDATION)), known]]
+    ends = days[[int(known * (1 - VALIDATION_SHARE)), known]]
 
     def splits(panel: Panel) -> NDArray[np.int8]:
         split = np.searchsorted(ends, panel.times, side="right")
@@ -127,7 +127,7 @@ def split_fold(config: Series, table: Panel, number: int, folds: int) -> FoldDat
         split = np.full(len(order), 2, np.int8)
         if known.any():
             ordered = np.sort(order[known])
-            split[known] = order[known] >= ordered[int(len(ordered) * (1 - VALIDATION))]
+            split[known] = order[known] >= ordered[int(len(ordered) * (1 - VALIDATION_SHARE))]
         return split
 
     prepared = prepare_table(config, rows_until(table, high), splits)
@@ -141,14 +141,14 @@ def fold_edges(name: str, order: Array, folds: int) -> Array:
 
     Args:
         name: name of the table.
-        order: places of the rows in time, see `_order`.
+        order: positions of the rows in time, see `_order`.
         folds: number of folds.
 
     Raises:
         DataError: a block without rows.
     """
     order = np.sort(order)
-    begins = order[np.linspace(len(order) * FIRST, len(order), folds + 1)[:-1].astype(int)]
+    begins = order[np.linspace(len(order) * UNTESTED_SHARE, len(order), folds + 1)[:-1].astype(int)]
     edges: Array = np.append(begins, order[-1] + 1)
     if (np.diff(edges) <= 0).any():
         raise DataError(f"{name} has too few times for {folds} folds. Reduce --folds", code=Code.TOO_FEW_ROWS)
