@@ -113,9 +113,9 @@ class SearchDirectory(Workdir):
             best: the best trial, whose states stay until its run is complete; None if there is none.
         """
         unsaved = best is not None and not self.run(best).finished
-        kept = {*running, *([best] if unsaved else [])}
+        needed = {*running, *([best] if unsaved else [])}
         for path in (self.directory / "states").glob("[0-9]*"):
-            if path.name.isdecimal() and int(path.name) not in kept:
+            if path.name.isdecimal() and int(path.name) not in needed:
                 shutil.rmtree(path)
         for path in (self.directory / "trials").glob("[0-9]*"):
             if path.name.isdecimal() and not (unsaved or int(path.name) == best or Run(path).exported):
@@ -129,7 +129,7 @@ def create_search(
 
     Args:
         directory: a new or empty directory; None for a new one below `runs`.
-        plan: what to search.
+        plan: plan of the search.
         source: the data.
         symbols: the stock symbols in the data, if any.
         command: the command line.

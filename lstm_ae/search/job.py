@@ -1,4 +1,4 @@
-"""Job of one trial: its inputs, and how it is run."""
+"""Run one trial of a search, also in another process or on another machine."""
 
 import dataclasses
 import zipfile
@@ -60,7 +60,7 @@ class TrialJob(NamedTuple):
 
 
 class TrialWork(NamedTuple):
-    """What the trials of a search have in common.
+    """Settings that all trials of a search share.
 
     Args:
         data: returns the data of a config; None to read it in each process.
@@ -156,7 +156,7 @@ def _execute(job: TrialJob, number: int, config: Config, data: Data, notify: Not
         state=state,
         identity=identity(config, data),
         observer=ProgressObserver(report),
-        # The objective is that of an epoch. A run that is kept is shrunk when it is written.
+        # The objective is measured at an epoch. Shrinkage and the comparison with the start follow for the best trial.
         as_trained=True,
     )
     execution = Execution(

@@ -14,7 +14,7 @@ from lstm_ae.search.trial import RUNNING, Trial
 
 
 class Journal:
-    """Journal in a file. The first line of a trial is its proposal, a later one its end, or that it runs again.
+    """Journal in a file. The first line of a trial is its proposal; a later one records its end, or that it runs again.
 
     Args:
         path: the file; `add` creates it if it is missing.
@@ -27,7 +27,7 @@ class Journal:
         """Return the trial of each line, without an incomplete last line.
 
         Raises:
-            DataError: a line is not one of a journal.
+            DataError: a line is damaged.
         """
         complete, end, _ = self._content().rpartition(b"\n")
         trials, known = list[Trial](), 0

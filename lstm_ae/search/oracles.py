@@ -20,7 +20,7 @@ from lstm_ae.search.trial import Trial
 # Larger than any number of trials, so that failed trials never end a search.
 UNLIMITED = 10**9
 
-# Equal draws in sequence after which a space counts as exhausted. KerasTuner's 20 would often leave out settings.
+# Consecutive repeated draws after which a space counts as exhausted. KerasTuner's limit of 20 often misses settings.
 MAX_COLLISIONS = 1000
 
 
@@ -40,7 +40,7 @@ class _InMemory:
 class GridOracle(_InMemory, keras_tuner.Oracle):
     """Oracle that proposes every combination in the listed order.
 
-    KerasTuner's oracle waits for running trials, which could enlarge the space, and so depends on the order of ends.
+    KerasTuner's oracle waits for running trials, which could enlarge the space, so that it depends on their order.
     """
 
     def populate_space(self, trial_id: str) -> JsonObject:
@@ -105,8 +105,8 @@ class Oracle:
             DataError: the oracle proposes no trial although there is one in the journal.
         """
         number = len(self.proposed)
-        enough = self.plan.trials is not None and number >= self.plan.trials
-        if recorded is None and (enough or self.exhausted):
+        complete = self.plan.trials is not None and number >= self.plan.trials
+        if recorded is None and (complete or self.exhausted):
             return None
         with warnings.catch_warnings():
             # scikit-learn warns about fits that have not converged, and Python about KerasTuner's deprecated calls.

@@ -1,4 +1,4 @@
-"""Plan of a search: what to search, how, and by which objective."""
+"""Plan of a search: the options, the method, and the objective."""
 
 import dataclasses
 import math
@@ -85,7 +85,7 @@ def require_single_network(config: Config) -> None:
     """Raise `ConfigError` if several networks would be trained for each setting that is compared."""
     if (count := config.networks) > 1:
         raise ConfigError(
-            f"--seeds {count} is not supported here: each setting is tried with one network. Leave it out, and train "
+            f"--seeds {count} is not supported here: each setting is tried with one network. Omit it, and train "
             "the best setting with --seeds",
             code=Code.OPTION_NOT_APPLICABLE,
         )

@@ -60,10 +60,10 @@ def open_record(folder: SearchDirectory, plan: SearchPlan | None = None) -> Iter
             folder.rewrite(plan)
         folder.journal.cut()
         record = SearchRecord(plan or folder.plan(), folder.journal)
-        best, again = record.best, [trial for trial in record.trials if trial.status == LOST]
+        best, unfinished = record.best, [trial for trial in record.trials if trial.status == LOST]
         if best and not (folder.run(best.number).finished or is_readable(state_file(folder.states(best.number)))):
-            again.append(best)
-        for trial in again:
+            unfinished.append(best)
+        for trial in unfinished:
             record.rerun(trial)
         yield record
 
@@ -115,7 +115,7 @@ def run_trials(
 
     ended = True
     while ended:
-        # If no trial runs, no further one is proposed because of its outcome.
+        # The oracle may propose further trials only after an outcome.
         ended = False
         with closing(pool.run(take_jobs(), TrialJob.give_up, observer.lost)) as outcomes:
             for trial in outcomes:

@@ -85,7 +85,7 @@ class Trial(NamedTuple):
             TypeError, KeyError, ValueError: the content is not that of a trial.
         """
         if not isinstance(content["values"], dict) or content["status"] not in _RANK:
-            raise ValueError("no trial has such values or such a status")
+            raise ValueError("its values or its status are not those of a trial")
         executions = [
             Execution(**{**each, "score": math.nan if each["score"] is None else each["score"]})
             for each in content["executions"]
