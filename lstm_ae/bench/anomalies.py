@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 NETWORK = "LSTM autoencoder"
 
-# Name of the Mahalanobis distance of the column whose scores rank the labels best, which nobody knows beforehand.
+# Name of the Mahalanobis distance of the column whose scores rank the labels best. Without labels, it is unknown.
 BEST_COLUMN = f"{MAHALANOBIS}, best column"
 
 # Rows of a moving variance.
@@ -251,8 +251,8 @@ def evaluate_events(
 
     Yields:
         The name of a detector, and the number of labeled `ranges`, of those `found` by an event, of `false` events that
-        overlap none, of false events `expected` in as many normal rows, and the median `delay` from the start of a
-        found range to its alarm in rows (None without one).
+        overlap no range, of false events `expected` in as many normal rows, and the median `delay` in rows from the
+        start of a detected range to its alarm (None without one).
     """
     from lstm_ae.apply.detect import load_detector
 
@@ -308,7 +308,7 @@ class EvaluationWork(NamedTuple):
 
 
 def rank_detectors(results: pd.DataFrame) -> pd.DataFrame:
-    """Return the table of detectors, the largest mean VUS-PR first.
+    """Return a table of the detectors, sorted by decreasing mean VUS-PR.
 
     Args:
         results: the rows of all files, see `evaluate_file`.
@@ -335,7 +335,7 @@ def rank_detectors(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def reference_detector(ranked: pd.DataFrame) -> str:
-    """Return the detector that the others are compared with: the network, or else the best on the most series."""
+    """Return the detector to compare the others with: the network, or else the best of those with the most series."""
     if (ranked["detector"] == NETWORK).any():
         return NETWORK
     return str(ranked["detector"].to_numpy()[ranked["series"].to_numpy().argmax()])
@@ -353,15 +353,15 @@ def _compare(differences: Array) -> tuple[float, float, float, float]:
 
 
 def summarize_events(results: pd.DataFrame) -> pd.DataFrame:
-    """Return the table of events, in the order of the results; empty without a network.
+    """Return a table of the events of each detector, in the order of the results; empty without a network.
 
     Args:
         results: the rows of all files, see `evaluate_file`.
 
     Returns:
-        A row per detector: numbers of labeled ranges and of those found; means over the series of the share found, of
-        false events, and of those to expect; the median number of false events; and the median delay in windows (NaN
-        without a found range).
+        A row per detector: numbers of labeled ranges and of detected ones; means over the series of the detected share,
+        of false events, and of expected false events; the median number of false events; and the median delay in
+        windows (NaN without a detected range).
     """
     if "found" not in results:
         return pd.DataFrame()

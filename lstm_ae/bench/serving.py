@@ -1,4 +1,4 @@
-"""Benchmark of the server: requests per second and latency, beside FastAPI with `model.predict`."""
+"""Benchmark of the server: requests per second and latency, compared with FastAPI and `model.predict`."""
 
 import asyncio
 import contextlib
@@ -35,7 +35,7 @@ class Server(NamedTuple):
     Args:
         port: port of HTTP.
         path: path of the endpoint.
-        started: seconds from its start to its first answer.
+        started: seconds from the start of the server to its first answer.
     """
 
     port: int
@@ -116,7 +116,9 @@ def _start_server(arguments: list[str], port: int, path: str, body: bytes) -> It
         try:
             while not _answers(port, path, body):
                 if process.poll() is not None or time.perf_counter() - start > START_TIMEOUT:
-                    raise ChildProcessError(f"A server ended, or loads no model: {' '.join(line)}")
+                    raise ChildProcessError(
+                        f"A server ended, or did not answer within {START_TIMEOUT:.0f} s: {' '.join(line)}"
+                    )
                 time.sleep(0.01)
             yield Server(port, path, time.perf_counter() - start)
         finally:
@@ -159,7 +161,7 @@ def _load(port: int, path: str, body: bytes, clients: int, seconds: float) -> Lo
     async def client(until: float) -> None:
         nonlocal failed
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        # A client that is connected late asks once.
+        # A client that connects late still sends one request.
         while True:
             start = time.perf_counter()
             writer.write(message)
