@@ -3,7 +3,7 @@
 import copy
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 # Inverse regularization strengths in the order of the search, which stops when the validation log loss rises.
 STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0)
 
-# Maximum number of windows, evenly spaced; fewer for wide windows or many classes, so that a fit takes seconds.
-MOST, WIDEST, LARGEST = 20_000, 50_000_000, 2_000_000_000
+# Maximum numbers of windows, of their inputs, and of their inputs times the classes, so that a fit takes seconds.
+MAX_WINDOWS, MAX_INPUTS, MAX_PRODUCTS = 20_000, 50_000_000, 2_000_000_000
 
 # Minimum number of windows per class, if there are as many.
-FEWEST = 100
+MIN_CLASS_WINDOWS = 100
 
 # Wider inputs are reduced to this number of principal components.
-COLUMNS = 500
+MAX_COMPONENTS = 500
 
-# Most values of a window that convolutions are computed for, and of all windows, so that a fit takes seconds.
+# Maximum numbers of values of a window and of all windows for convolutions, so that a fit takes seconds.
 MAX_CONVOLVED_WIDTH, MAX_CONVOLVED_VALUES = 4096, 500_000
 
-# Most validation windows that select the link.
+# Maximum number of validation windows that select the link.
 MAX_COMPARED = 2000
 
 ITERATIONS = 200
@@ -42,7 +42,7 @@ ITERATIONS = 200
 
 @dataclass(frozen=True)
 class WindowRegression(Artifact, ABC):
-    """Base class of the logistic regressions on numbers of windows.
+    """Base class of the logistic regressions on features of windows.
 
     Args:
         weights: `(columns, classes)`.
@@ -136,8 +136,8 @@ def _fits(data: Data) -> tuple[Fit, ...]:
 def fit_link(data: Data) -> WindowRegression:
     """Fit the baseline at which a network starts: the one with the lowest log loss on validation windows.
 
-    If training and validation are joined, the baseline and its regularization are selected before that, and it is
-    fitted again to both.
+    If training and validation are joined, the baseline and its regularization are selected on the separate splits, and
+    the baseline is fitted again on both.
 
     Args:
         data: training and validation windows with class labels.
@@ -147,8 +147,8 @@ def fit_link(data: Data) -> WindowRegression:
     assert split.label is not None
     index = evenly_spaced(split.samples, MAX_COMPARED)
     windows, label = split.windows(index), split.label[index]
-    fitted = [(fit, *fit(separate, STRENGTHS)) for fit in _fits(separate)]
-    fit, regression, strength = min(fitted, key=lambda found: log_loss(found[1].probabilities(windows), label))
+    candidates = [(fit, *fit(separate, STRENGTHS)) for fit in _fits(separate)]
+    fit, regression, strength = min(candidates, key=lambda each: log_loss(each[1].probabilities(windows), label))
     return regression if data.separate is None else fit(data, (strength,))[0]
 
 
@@ -163,10 +163,10 @@ def fit_logistic_regression(data: Data, strengths: Sequence[float] = STRENGTHS) 
         The regression and its inverse regularization strength.
     """
     missing = data.train.missing
-    wide = data.train.span * data.train.features * (2 if missing else 1)
-    most = min(MOST, WIDEST // wide)
+    width = data.train.span * data.train.features * (2 if missing else 1)
+    max_windows = min(MAX_WINDOWS, MAX_INPUTS // width)
     weights, bias, windows, strength = _fit_regression(
-        data, wide, most, strengths, lambda block: _columns(block, data.scale, missing=missing)
+        data, width, max_windows, strengths, lambda block: _columns(block, data.scale, missing=missing)
     )
     return LogisticRegression(weights, bias, data.scale, windows, missing), strength
 
@@ -177,7 +177,7 @@ def fit_convolution_regression(
     """Fit a logistic regression on convolutions of the training windows, as `fit_logistic_regression` does on windows.
 
     Args:
-        data, strengths: as there.
+        data, strengths: see `fit_logistic_regression`.
 
     Returns:
         The regression and its inverse regularization strength.
@@ -185,11 +185,11 @@ def fit_convolution_regression(
     index = evenly_spaced(data.train.samples, 1000)
     windows = data.train.windows(index)
     convolutions = draw_convolutions(data.scale.scaled(windows, windows))
-    most = min(MOST, MAX_CONVOLVED_VALUES // (data.train.span * data.train.features))
+    max_windows = min(MAX_WINDOWS, MAX_CONVOLVED_VALUES // (data.train.span * data.train.features))
     weights, bias, count, strength = _fit_regression(
         data,
         convolutions.limits.size,
-        most,
+        max_windows,
         strengths,
         lambda block: convolutions.features(data.scale.scaled(block, block)),
     )
@@ -197,14 +197,14 @@ def fit_convolution_regression(
 
 
 def _fit_regression(
-    data: Data, wide: int, most: int, strengths: Sequence[float], inputs: Callable[[Array], Float32Array]
+    data: Data, width: int, max_windows: int, strengths: Sequence[float], inputs: Callable[[Array], Float32Array]
 ) -> tuple[Array, Array, int, float]:
     """Return weights, biases, number of training windows, and strength of a regression on `inputs` of windows."""
     from threadpoolctl import threadpool_limits
 
     classes = len(data.classes)
-    most = max(min(most, LARGEST // (min(wide, COLUMNS) * classes)), 100)
-    train, validation = (_sample(part, most, inputs) for part in data[:2])
+    max_windows = max(min(max_windows, MAX_PRODUCTS // (min(width, MAX_COMPONENTS) * classes)), 100)
+    train, validation = (_sample(split, max_windows, inputs) for split in data[:2])
     # The solver takes many small steps, in which synchronizing threads makes it up to eight times slower.
     with threadpool_limits(1):
         components, regression = _fit(train, validation, classes, strengths)
@@ -213,16 +213,16 @@ def _fit_regression(
 
 
 def _combine(components: "PCA | None", regression: "LogisticModel", classes: int) -> tuple[Array, Array]:
-    """Combine components and regression into one linear map from columns to all classes."""
+    """Return the weights and biases of components and regression as one linear map from columns to all classes."""
     weights, bias = regression.coef_.T, regression.intercept_
     if len(regression.classes_) == 2:  # scikit-learn stores only the log odds of the second class
         weights, bias = np.hstack([0 * weights, weights]), np.r_[0, bias]
     if components is not None:
         weights = components.components_.T @ weights
         bias = bias - components.mean_ @ weights
-    whole, least = np.zeros((len(weights), classes)), np.full(classes, -np.inf)
-    whole[:, regression.classes_], least[regression.classes_] = weights, bias
-    return whole, least
+    all_weights, all_biases = np.zeros((len(weights), classes)), np.full(classes, -np.inf)
+    all_weights[:, regression.classes_], all_biases[regression.classes_] = weights, bias
+    return all_weights, all_biases
 
 
 def _fit(
@@ -232,11 +232,11 @@ def _fit(
     from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression
 
-    components, wide = None, train.columns.shape[1]
-    if wide > COLUMNS:
-        solver = "covariance_eigh" if wide <= 2000 else "randomized"
-        components = PCA(min(COLUMNS, len(train.label)), svd_solver=solver, random_state=0).fit(train.columns)
-        train, validation = (part._replace(columns=components.transform(part.columns)) for part in (train, validation))
+    components, width = None, train.columns.shape[1]
+    if width > MAX_COMPONENTS:
+        solver = "covariance_eigh" if width <= 2000 else "randomized"
+        components = PCA(min(MAX_COMPONENTS, len(train.label)), svd_solver=solver, random_state=0).fit(train.columns)
+        train, validation = (each._replace(columns=components.transform(each.columns)) for each in (train, validation))
     # Each fit starts from the previous one, which is close.
     regression, best, lowest = LogisticRegression(max_iter=ITERATIONS, warm_start=True), None, np.inf
     for strength in strengths:
@@ -273,21 +273,17 @@ class _Samples(NamedTuple):
     label: Array
 
 
-def _sample(split: Split, most: int, inputs: Callable[[Array], Float32Array]) -> _Samples:
+def _sample(split: Split, max_windows: int, inputs: Callable[[Array], Float32Array]) -> _Samples:
     """Return the inputs of evenly spaced windows of a split, with a minimum number per class."""
     assert split.label is not None
-    spread = [evenly_spaced(split.samples, most)]
-    if split.samples > most:
+    indices = [evenly_spaced(split.samples, max_windows)]
+    if split.samples > max_windows:
         by_class = [np.flatnonzero(split.label == number) for number in np.unique(split.label)]
-        spread += [own[evenly_spaced(len(own), FEWEST)] for own in by_class]
-    index = np.unique(np.concatenate(spread))
-    pieces = [inputs(split.windows(part)) for part in _batches(index)]
-    return _Samples(np.concatenate(pieces), split.label[index])
-
-
-def _batches(index: Array, size: int = 1024) -> Iterator[Array]:
-    for start in range(0, len(index), size):
-        yield index[start : start + size]
+        indices += [own[evenly_spaced(len(own), MIN_CLASS_WINDOWS)] for own in by_class]
+    index = np.unique(np.concatenate(indices))
+    sample = split.select(index)
+    columns = np.concatenate([inputs(sample.windows(batch)) for batch in sample.batches()])
+    return _Samples(columns, split.label[index])
 
 
 def _columns(windows: Array, scale: Scale, *, missing: bool) -> Float32Array:

@@ -2,10 +2,10 @@
 
 A feature is the share of a window's steps at which a convolution exceeds a limit (Dempster, Schmidt, and Webb 2021,
 "MiniRocket: A very fast (almost) deterministic transform for time series classification"). A linear classifier on such
-features reads shapes wherever in the window they are, which a linear map of the window itself cannot.
+features recognizes shapes anywhere in the window, which a linear map of the window itself cannot.
 
 Values are rounded to whole numbers before the convolutions, whose weights are whole numbers as well. All sums are
-exact in single precision then, so that every engine that runs an exported model finds the same features.
+then exact in single precision, so that every runtime of an exported model computes the same features.
 """
 
 import itertools
@@ -24,7 +24,7 @@ LENGTH = 9
 # Limits of each kernel, shared among the dilations.
 LIMITS = 12
 
-# Most columns that a kernel reads.
+# Maximum number of columns that a kernel reads.
 MAX_COLUMNS = 9
 
 # Standardized values are counted in units of 1 / RESOLUTION, up to MAX_DEVIATIONS standard deviations from the mean.
@@ -96,20 +96,20 @@ def draw_convolutions(windows: Array) -> Convolutions:
     dilations = [1 << power for power in range(LIMITS) if power == 0 or (LENGTH - 1) << power < steps]
     kernels = _kernels()
     repeated = LIMITS // len(dilations)
-    drawn = whole_values(windows[np.sort(random.permutation(len(windows))[:SAMPLED_WINDOWS])], gains, offsets)
+    sample = whole_values(windows[np.sort(random.permutation(len(windows))[:SAMPLED_WINDOWS])], gains, offsets)
     levels = _spread_levels()
     weights, limits = [], []
     for dilation in dilations:
         read = np.array([_draw_columns(random, columns) for _ in kernels], np.float32)
         # (LENGTH, columns, kernels)
         own = kernels.T[:, None, :] * read.T[None]
-        values = convolve(drawn, dilation, own)
-        found = np.empty((repeated, len(kernels)), np.float32)
+        values = convolve(sample, dilation, own)
+        quantiles = np.empty((repeated, len(kernels)), np.float32)
         for number in range(len(kernels)):
-            one = values[random.integers(len(drawn)), :, number]
-            at = [next(levels) for _ in range(repeated)]
-            found[:, number] = np.quantile(one, at, method="lower")
-        limits.append(found + np.float32(0.5))
+            window_values = values[random.integers(len(sample)), :, number]
+            chosen = [next(levels) for _ in range(repeated)]
+            quantiles[:, number] = np.quantile(window_values, chosen, method="lower")
+        limits.append(quantiles + np.float32(0.5))
         weights.append(own)
     return Convolutions(gains, offsets, np.array(dilations), np.array(weights), np.array(limits))
 

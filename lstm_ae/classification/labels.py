@@ -29,13 +29,13 @@ MAX_SERIES_WINDOW = 1000
 
 
 class Division(NamedTuple):
-    """What is divided between the splits of a classifier, and the window if it is a whole series.
+    """How the data of a classifier is divided, and the window if it is a whole series.
 
     Args:
-        settings: `split_by`, `window`, and `max_gap`, and of `choose_classes` also `classes`.
+        settings: `split_by`, `window`, and `max_gap`, and from `choose_classes` also `classes`.
         table: table with the label of each series in all of its rows if whole series are divided.
         inferred: description of each inferred setting, by field of the configuration.
-        test: the same of the table of the test split; None without one.
+        test: table of the test split, with labels as in `table`; None without one.
     """
 
     settings: JsonObject
@@ -45,7 +45,7 @@ class Division(NamedTuple):
 
 
 def choose_classes(config: Series, table: Panel, test: Panel | None = None) -> Division:
-    """Choose the classes, what is divided, and the window if it is a whole series.
+    """Choose the classes, how the data is divided, and the window if it is a whole series.
 
     Args:
         test: table of the test split; None if the split consists of rows of `table`.
@@ -70,11 +70,11 @@ def choose_classes(config: Series, table: Panel, test: Panel | None = None) -> D
 
 
 def choose_division(config: Reading, table: Panel, test: Panel | None = None) -> Division:
-    """Choose what is divided between the splits of a classifier, and the window if it is a whole series.
+    """Choose whether whole series or rows are divided between the splits, and the window if it is a whole series.
 
     Args:
         table: table whose labels are classes.
-        test: the same of the table of the test split; None if the split consists of rows of `table`.
+        test: table of the test split, whose labels are classes too; None if the split consists of rows of `table`.
     """
     inferred: dict[str, str] = {}
     own = find_series_labels(table) if table.layout.ids else None
@@ -84,7 +84,7 @@ def choose_division(config: Reading, table: Panel, test: Panel | None = None) ->
         split_by = "series" if labeled >= MIN_WHOLE_SERIES else "time"
         if table.layout.ids:
             inferred["split_by"] = (
-                f"{split_by}, as {labeled:,} series of one class each can be divided ({MIN_WHOLE_SERIES} are needed)"
+                f"{split_by}, as {labeled:,} series have a single class (at least {MIN_WHOLE_SERIES} are needed)"
             )
     if own is not None and split_by == "series":
         table, test = spread_series_labels(table), None if test is None else spread_series_labels(test)
@@ -98,33 +98,33 @@ def choose_division(config: Reading, table: Panel, test: Panel | None = None) ->
 
 
 def _require_classes(names: Sequence[str], config: Series, table: Panel) -> None:
-    label, found = format_heading(str(config.label_col)), format_headings(table.classes)
+    label, labels = format_heading(str(config.label_col)), format_headings(table.classes)
     for name in names:
         if name not in table.classes:
             raise ConfigError(
-                f"--classes names {format_heading(name)}, which {label} does not hold. It holds {found}",
+                f"--classes names {format_heading(name)}, which is not a label in {label}. The labels are {labels}",
                 code=Code.UNKNOWN_NAME,
             )
     if len(names) < 2:
         raise DataError(
-            f"{table.name}: {label} holds {f'only one class, {found}' if names else 'no class'}, and a classifier "
-            "needs two. Name another --label-col, or pass rows of other classes",
+            f"{table.name}: {label} holds {f'only one class, {labels}' if names else 'no class'}, but a classifier "
+            "needs two. Pass another --label-col or rows of other classes",
             code=Code.LABELS,
         )
     if len(names) > MAX_CLASSES:
         raise DataError(
             f"{table.name}: {label} holds {len(names):,} distinct labels; the limit is {MAX_CLASSES:,} "
-            "classes. Name another --label-col, or select classes with --classes",
+            "classes. Pass another --label-col, or select classes with --classes",
             code=Code.LABELS,
         )
 
 
 def _require_known_classes(test: Panel, labeled: Panel, table: Panel) -> None:
-    """Raise `DataError` if labels of the test split are no classes of the training table.
+    """Raise `DataError` if a label of the test split is not a class of the training table.
 
     Args:
         test: table of the test split as read.
-        labeled: the same with the classes of the training table.
+        labeled: that table with the classes of the training table.
         table: the training table.
     """
     unknown = find_unknown_labels(test, labeled)
@@ -133,15 +133,15 @@ def _require_known_classes(test: Panel, labeled: Panel, table: Panel) -> None:
     assert test.labels is not None
     first = test.first_in_file(np.asarray(test.labels == test.classes.index(unknown[0])))
     raise DataError(
-        f"{test.where(first)}: the label {format_heading(unknown[0])} is no class of {table.name}, which has "
-        f"{format_headings(table.classes)}. Correct it, or name the classes with --classes; "
-        "rows of others then count as unlabeled",
+        f"{test.where(first)}: the label {format_heading(unknown[0])} is not a class of {table.name}, whose classes "
+        f"are {format_headings(table.classes)}. Correct it, or list the classes with --classes; "
+        "rows with other labels then count as unlabeled",
         code=Code.LABELS,
     )
 
 
 def find_unknown_labels(table: Panel, labeled: Panel) -> tuple[str, ...]:
-    """Return the labels of a table that are no classes.
+    """Return the labels of a table that are not classes.
 
     Args:
         table: the table as read.
@@ -159,8 +159,8 @@ def encode_labels(table: Panel, names: Sequence[str]) -> Panel:
     if table.labels is None:
         return table
     places = {name: place for place, name in enumerate(names)}
-    of = [places.get(name, -1) for name in table.classes]
-    return table._replace(labels=np.array([*of, -1], np.int32)[table.labels], classes=tuple(names))
+    indices = [places.get(name, -1) for name in table.classes]
+    return table._replace(labels=np.array([*indices, -1], np.int32)[table.labels], classes=tuple(names))
 
 
 def spread_series_labels(table: Panel) -> Panel:
@@ -178,37 +178,37 @@ def drop_unlabeled_windows(data: Data, config: Series) -> Data:
     Raises:
         DataError: if a split has no window with a class, or the training windows are all of one class.
     """
-    parts = {"training": data.train, "validation": data.validation, "test": data.test}
+    splits = {"training": data.train, "validation": data.validation, "test": data.test}
     label, dropped = format_heading(str(config.label_col)), 0
-    kept, counts, labels = [], {}, []
-    for name, split in parts.items():
+    labeled, counts, labels = [], {}, []
+    for name, split in splits.items():
         assert split.label is not None
         known = split.select(split.label >= 0)
         assert known.label is not None
         if not known.samples and split.samples:
             raise DataError(
-                f"The {name} split holds no window whose last row has a class in {label}. Pass --split-by series if "
+                f"The {name} split has no window whose last row has a class in {label}. Pass --split-by series if "
                 "whole series have a class, another --split, or label more rows",
                 code=Code.LABELS,
             )
         dropped += split.samples - known.samples
-        kept.append(known)
+        labeled.append(known)
         labels.append(known.label)
         counts[name] = np.bincount(known.label, minlength=len(config.classes))
     seen = counts["training"] > 0
     if seen.sum() < 2:
         raise DataError(
-            "The training split holds windows of only one class, "
+            "The training split has windows of only one class, "
             f"{format_heading(config.classes[int(seen.argmax())])}. Pass "
             "--split-by series if whole series have a class, or rows of more classes in its time range",
             code=Code.LABELS,
         )
     notes = list(data.source.notes)
     if dropped:
-        notes.append(f"{format_count(dropped, 'window')} without a class left out")
+        notes.append(f"{format_count(dropped, 'window')} without a class omitted")
     if unseen := [format_heading(name) for name, known in zip(config.classes, seen, strict=True) if not known]:
-        notes.append(f"no training window is of {format_names(unseen)}; other windows of such a class count as errors")
+        notes.append(f"no training window has the class {format_names(unseen)}; other windows of it count as errors")
     classes = np.frombuffer("\n".join((data.source.sha256, *config.classes)).encode(), np.uint8)
     source = data.source._replace(notes=tuple(notes), sha256=hash_arrays(classes, *labels))
-    train, validation, test = kept
+    train, validation, test = labeled
     return data._replace(train=train, validation=validation, test=test, source=source, classes=config.classes)

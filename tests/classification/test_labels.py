@@ -117,7 +117,7 @@ def test_windows_without_a_class_are_left_out() -> None:
     assert (ends % 5 != 4).all()
     # 70, 15, and 15 rows give 69, 14, and 14 windows, and every fifth window has no class.
     assert [split.samples for split in found.data[:3]] == [55, 11, 11]
-    assert "20 windows without a class left out" in found.data.source.notes
+    assert "20 windows without a class omitted" in found.data.source.notes
 
 
 def test_classes_option_selects_and_orders_the_classes() -> None:
@@ -135,7 +135,7 @@ def test_classes_option_selects_and_orders_the_classes() -> None:
 def test_class_missing_from_training_is_noted() -> None:
     kinds = ["ab"[row % 2] for row in range(70)] + ["c" for _ in range(15)] + ["a" for _ in range(15)]
     found = settled([f"{row},{kind}" for row, kind in enumerate(kinds)], "a,kind", window=2)
-    assert "no training window is of c; other windows of such a class count as errors" in notes(found)
+    assert "no training window has the class c; other windows of it count as errors" in notes(found)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_class_missing_from_training_is_noted() -> None:
         (runs(20, classes=1), {}, "'t.csv': kind holds only one class, a,"),
         ([f"r{k},{k}," for k in range(20)], {}, "kind holds no class"),
         ([f"r{k},1,{k + 0.5}" for k in range(1001)], {}, "kind holds 1,001 distinct labels"),
-        (runs(20), {"classes": ("a", "x")}, "--classes names x, which kind does not hold. It holds a, b"),
+        (runs(20), {"classes": ("a", "x")}, "--classes names x, which is not a label in kind. The labels are a, b"),
         (
             [f"r0,{k},{'ab'[k > 75]}" for k in range(100)],
             {"window": 2},

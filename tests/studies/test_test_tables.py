@@ -191,7 +191,7 @@ def test_class_without_a_training_window_is_noted() -> None:
     train.iloc[-15:, -1] = "still"
     test.iloc[-10:, -1] = "still"
     (note,) = (note for note in completed(train, test, "classify").data.source.notes if "no training window" in note)
-    assert note == "no training window is of still; other windows of such a class count as errors"
+    assert note == "no training window has the class still; other windows of it count as errors"
 
 
 def test_backtest_refuses_a_test_table() -> None:
