@@ -17,6 +17,7 @@ from lstm_ae.artifacts import Artifact, StoredArray
 from lstm_ae.data.scaling import Scale
 from lstm_ae.detection.row_means import (
     batch_size,
+    divide,
     mean_stride,
     mean_windows,
     sum_windows,
@@ -201,7 +202,7 @@ class CovarianceDistance(NamedTuple):
         centered = centered.astype(np.float64)
         projected = np.square(centered @ self.axes.T.astype(np.float64))
         remainder = np.maximum(np.square(centered).sum(axis=1) - projected.sum(axis=1), 0)
-        return _divide(
+        return divide(
             (projected / self.variances).sum(axis=1) + remainder / self.floor, _count_present(centered, missing)
         )
 
@@ -273,7 +274,7 @@ class NearestDistance(NamedTuple):
         centers = (self.centers - mean).reshape(len(self.centers), -1)
         squares = np.square(centers).sum(axis=1) - 2 * centered @ centers.T
         distances = np.maximum(squares.min(axis=1) + np.square(centered).sum(axis=1), 0)
-        return _divide(distances, _count_present(centered, missing))
+        return divide(distances, _count_present(centered, missing))
 
 
 class MovingVariance(NamedTuple):
@@ -320,14 +321,9 @@ def _count_present(centered: Array, missing: Array | None) -> Array:
     return present if missing is None else present - missing.sum(axis=1)
 
 
-def _divide(sums: Array, counts: Array) -> Float64Array:
-    quotients: Float64Array = np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
-    return quotients
-
-
 def _mean_squares(squares: Array) -> Float64Array:
     present = ~np.isnan(squares)
-    return _divide(np.where(present, squares, 0).sum(axis=1, dtype=np.float64), present.sum(axis=1))
+    return divide(np.where(present, squares, 0).sum(axis=1, dtype=np.float64), present.sum(axis=1))
 
 
 @dataclass(frozen=True)

@@ -157,18 +157,19 @@ def mean_windows(blocks: Iterable[RowSums]) -> Float64Array:
     unfinished, means = next(remaining), []
     for block in remaining:
         final = block.first - unfinished.first
-        means.append(_divide(unfinished.sums[:final], unfinished.counts[:final]))
+        means.append(divide(unfinished.sums[:final], unfinished.counts[:final]))
         unfinished = RowSums(block.first, unfinished.sums[final:], unfinished.counts[final:]).join(block)
-    return np.concatenate([*means, _divide(unfinished.sums, unfinished.counts)])
+    return np.concatenate([*means, divide(unfinished.sums, unfinished.counts)])
 
 
 def mean_over_features(values: Array) -> Float64Array:
     """Return the mean over the features that have a value: `(rows, features)` to `(rows,)`; NaN where none has."""
     values = np.asarray(values, np.float64)
     valid = ~np.isnan(values)
-    return _divide(np.where(valid, values, 0).sum(axis=1), valid.sum(axis=1))
+    return divide(np.where(valid, values, 0).sum(axis=1), valid.sum(axis=1))
 
 
-def _divide(sums: Array, counts: Array) -> Float64Array:
+def divide(sums: Array, counts: Array) -> Float64Array:
+    """Return the quotients of sums and counts; NaN where the count is 0."""
     means: Float64Array = np.divide(sums, counts, out=np.full(np.shape(sums), np.nan), where=np.asarray(counts) > 0)
     return means

@@ -55,7 +55,7 @@ DERIVED_OPTIONS = (
 )
 
 
-_SERIES_OPTION = re.compile(r"--id-col( with the column that identifies the series)?")
+_SERIES_OPTION = re.compile(r"--id-col((,| with) the column that identifies the series)?")
 
 _OPTION = re.compile(r"(?<!\S)--([a-z][a-z0-9-]*)")
 # Options of commands that are arguments of methods.
@@ -111,10 +111,6 @@ class Estimator(BaseEstimator):
             DivergedError: the loss became NaN before any epoch succeeded.
         """
         series = series_by_scale(X, self.scale)
-        if series is None and getattr(self, "static_cols", None):
-            raise ConfigError(
-                'static_cols needs scale="series" and a frame with the series in its index', code=Code.MISSING_OPTION
-            )
         config = self._config(id_col=() if series is None else series.columns)
         return self._train(config, self._panel(X, reset=True, series=series))
 
@@ -236,11 +232,11 @@ class Estimator(BaseEstimator):
 
     @contextmanager
     def _naming_parameters(self) -> Iterator[None]:
-        """Name parameters instead of options of the command line in errors: `batch_size` or `options["freq"]`."""
+        """Replace command-line options in error messages by parameters, such as `batch_size` or `options["freq"]`."""
         try:
             yield
         except LstmAeError as error:
-            # What follows is a command to run.
+            # The text from the first command on is a command to run, which keeps its options.
             text, *command = re.split(r"(?=\blstmae )", str(error), maxsplit=1)
             text = _SERIES_OPTION.sub(self._series_input, text).replace("another --label-col", "another y")
             error.args = ("".join([_OPTION.sub(self._parameter_of_option, text), *command]),)
@@ -258,11 +254,11 @@ class Estimator(BaseEstimator):
     def _parameters(cls, config: Series) -> JsonObject:
         """Return the parameters of a config that apply to this estimator."""
         values, defaults = Series.merge(config.to_dict(), {"task": cls._task}).to_dict(), Series().to_dict()
-        chosen = {name: values.pop(name) for name in cls._get_param_names() if name in values}
+        parameters = {name: values.pop(name) for name in cls._get_param_names() if name in values}
         options = {
             name: value for name, value in values.items() if name not in DERIVED_OPTIONS and value != defaults[name]
         }
-        return chosen | {"random_state": config.seed, "options": options or None}
+        return parameters | {"random_state": config.seed, "options": options or None}
 
     def _set_fitted(self, fitted: FittedModel) -> Self:
         self._fitted = fitted
@@ -285,7 +281,7 @@ class Estimator(BaseEstimator):
         past, future, static = (tuple(getattr(self, name, ())) for name in COVARIATES)
         known = (*future, *static)
         if (past or known) and not reset and isinstance(X, pd.DataFrame) and hasattr(self, "feature_names_in_"):
-            # A run holds its columns in the order of their roles.
+            # A run stores its columns in the order of their roles.
             names = self.feature_names_in_
             X = X[names] if {*names} == {*X.columns} else X
         min_rows = 2 if reset else 1
@@ -359,7 +355,7 @@ def python_value(value: Any) -> Any:
 
 @contextmanager
 def _preserve_random_state() -> Iterator[None]:
-    """Restore the global random states of Python and NumPy at the end, because a training seeds them."""
+    """Restore the global random states of Python and NumPy at the end, because training seeds them."""
     python_state, numpy_state = random.getstate(), np.random.get_state()
     try:
         yield

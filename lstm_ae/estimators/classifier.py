@@ -110,15 +110,9 @@ class SequenceClassifier(ClassifierMixin, Estimator):
         check_consistent_length(X, y)
         X, series, steps = flatten_samples(X)
         labels, classes = _encode_classes(X, _repeat(y, steps), series)
-        split_by = self._options().get("split_by")
-        if series is None and split_by == "series":
-            raise ConfigError(
-                'options has "split_by": "series", which needs an index of series and times. Set one, or remove it.',
-                code=Code.MISSING_OPTION,
-            )
         table = self._panel(X, reset=True, series=series, labels=labels)
         window = steps if self.window is None else self.window
-        derived = {"split_by": split_by or "series", "window": window} if steps else {}
+        derived = {"split_by": self._options().get("split_by") or "series", "window": window} if steps else {}
         config = self._config(label_col=labels.columns[0], id_col=table.layout.ids, **derived)
         _require_whole_samples(steps, config.window)
         self._train(config, table)
@@ -161,7 +155,7 @@ class SequenceClassifier(ClassifierMixin, Estimator):
         return np.where(np.isnan(probabilities), np.float32(1 / len(self.classes_)), probabilities)
 
     def evaluate(self, X: TableLike, y: ArrayLike) -> JsonObject:
-        """Return how well the classes of the labeled windows of X are predicted, with the baselines and the verdict.
+        """Return the metrics of the predicted classes of labeled windows of X, with the baselines and the verdict.
 
         It is the evaluation of `lstmae series evaluate`, on the windows that X has. `score` also counts the rows before
         the end of the first window, and rows of classes that the classifier does not know, as errors.
@@ -205,10 +199,11 @@ class SequenceClassifier(ClassifierMixin, Estimator):
             y: `(rows,)` or `(samples,)` classes; None or NaN for an unlabeled one.
             sample_weight: `(rows,)` or `(samples,)` weights.
         """
-        labeled = ~pd.isna(pd.Series(np.asarray(y, object).ravel()))
+        target = pd.Series(np.asarray(y, object).ravel())
+        labeled = target.notna()
         weight = None if sample_weight is None else np.asarray(sample_weight)[labeled]
         predicted = np.asarray(self.predict(X))
-        truth = np.asarray(pd.Series(np.asarray(y, object).ravel())[labeled].infer_objects())
+        truth = np.asarray(target[labeled].infer_objects())
         return float(accuracy_score(truth, predicted[labeled], sample_weight=weight))
 
     def __sklearn_tags__(self) -> Tags:
@@ -248,14 +243,12 @@ def _encode_classes(X: TableLike, y: ArrayLike | None, series: RowCodes | None) 
         values = pd.Series(values).infer_objects().to_numpy()
     if not len(values):
         raise DataError("y contains no labels. Label at least one row.", code=Code.LABELS)
-    if values.dtype.kind == "f" and np.isinf(values).any():
-        row = int(np.flatnonzero(labeled)[np.isinf(values).argmax()])
-        raise DataError(f"y, row {row}: infinity is not a class. Use None for an unlabeled row.", code=Code.LABELS)
+    infinite = np.isinf(values) if values.dtype.kind == "f" else np.zeros(len(values), bool)
+    for invalid, noun in ((infinite, "infinity"), (values.astype(str) == "", "an empty text")):
+        if invalid.any():
+            row = int(np.flatnonzero(labeled)[invalid.argmax()])
+            raise DataError(f"y, row {row}: {noun} is not a class. Use None for an unlabeled row.", code=Code.LABELS)
     check_classification_targets(values)
-    empty = values.astype(str) == ""
-    if empty.any():
-        row = int(np.flatnonzero(labeled)[empty.argmax()])
-        raise DataError(f"y, row {row}: an empty text is not a class. Use None for an unlabeled row.", code=Code.LABELS)
     classes, inverse = np.unique(values, return_inverse=True)
     codes = np.full(len(target), -1, np.int32)
     codes[labeled] = inverse

@@ -20,7 +20,7 @@ from lstm_ae.data.anomaly_labels import are_anomaly_labels
 from lstm_ae.data.frames import RowCodes
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.estimators.base import Estimator, Frame
-from lstm_ae.estimators.inputs import TableLike, last_index_level, name_labels, series_by_scale
+from lstm_ae.estimators.inputs import TableLike, last_index_level, name_labels, series_by_scale, time_index
 from lstm_ae.formatting import format_names
 from lstm_ae.json_types import JsonObject
 from lstm_ae.model_store import FittedModel
@@ -128,27 +128,23 @@ class AnomalyDetector(OutlierMixin, Estimator):
             One row per event: `series`, only with several series; `start`, `end` (inclusive), and `peak`, the row with
             the largest error, as labels of the index of X or as row numbers; `score`, the highest score; `p`, the
             probability that a normal row has such a score; `provisional`, whether later rows may change the event; and
-            for each feature `share <feature>`, its share of the error at the peak,
-            online at the first row.
+            for each feature `share <feature>`, its share of the error at the peak, or online at the first row.
         """
         detection = self._detect(X, threshold, online=online, adapt=adapt)
         labels, events = _grid_labels(detection, X), detection.model.events
         grid, ids = detection.prepared.grid, detection.prepared.table.ids
         series = {"series": [ids[grid.series[event.peak]] for event in events]} if self._fitted.symbols else {}
-        frame: dict[str, Any] = series | {
-            "start": labels[[event.first for event in events]],
-            "end": labels[[event.last for event in events]],
-            "peak": labels[[event.peak for event in events]],
-            "score": np.array([event.score for event in events], float),
-            "p": np.array([event.p for event in events], float),
-            "provisional": np.array([event.provisional for event in events], bool),
-        }
+        frame: dict[str, Any] = dict(series)
+        for name, field in {"start": "first", "end": "last", "peak": "peak"}.items():
+            frame[name] = labels[[getattr(event, field) for event in events]]
+        for name, kind in {"score": float, "p": float, "provisional": bool}.items():
+            frame[name] = np.array([getattr(event, name) for event in events], kind)
         for number, name in enumerate(self._fitted_config.value_cols):
             frame[f"share {name}"] = np.array([event.shares[number] for event in events], float)
         return pd.DataFrame(frame)
 
     def evaluate(self, X: TableLike, y: ArrayLike, *, online: bool = False) -> JsonObject:
-        """Return how well the scores rank known anomalies and how well the events find them, with the baselines.
+        """Return the metrics of the scores and of the events for known anomalies, with those of the baselines.
 
         It is the evaluation of `lstmae series evaluate --label-col`. Without known anomalies, no metric ranks
         detectors; `metrics_` has the reconstruction errors of the test split.
@@ -209,6 +205,4 @@ def _grid_labels(detection: Detection, X: TableLike) -> "pd.Index[Any]":
     index = last_index_level(X) if isinstance(X, pd.DataFrame | pd.Series) else pd.RangeIndex(len(grid.times))
     if detection.prepared.table.layout.time is None:
         return index[detection.prepared.table.lines]
-    times = pd.DatetimeIndex(grid.times.view("datetime64[ns]"))
-    zone = getattr(index, "tz", None)
-    return times if zone is None else times.tz_localize("UTC").tz_convert(zone)
+    return time_index(grid.times, index)

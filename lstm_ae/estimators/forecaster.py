@@ -18,7 +18,7 @@ from lstm_ae.apply.evaluate import NEW_DATA, evaluate_forecasts
 from lstm_ae.config import Series
 from lstm_ae.errors import ConfigError
 from lstm_ae.estimators.base import Estimator, Frame, python_value
-from lstm_ae.estimators.inputs import TableLike, last_index_level
+from lstm_ae.estimators.inputs import TableLike, last_index_level, time_index
 from lstm_ae.evaluation import Evaluation
 from lstm_ae.forecasting.baselines import ForecastRegression
 from lstm_ae.formatting import format_names
@@ -118,10 +118,10 @@ class SequenceForecaster(Estimator):
 
         The interval is split-conformal: it uses the errors on the validation split of each column and each step. If X
         has an index of times, its width follows the errors of forecasts within X on rows later than those of the
-        training; else it is that of the validation errors. See `lstm_ae.forecasting.intervals`.
+        training; otherwise it is that of the validation errors. See `lstm_ae.forecasting.intervals`.
 
         Args:
-            X: `(rows, features)`, as for `predict`, with some hundred rows after those of the training if there are.
+            X: `(rows, features)`, as for `predict`, preferably with some hundred rows after those of the training.
             level: nominal coverage in percent.
             horizon: rows to forecast; None for `horizon_`.
 
@@ -135,7 +135,7 @@ class SequenceForecaster(Estimator):
         if type(level) is not int or not 1 <= level <= 99:
             raise ConfigError(f"level must be a whole number from 1 to 99. Received: {level!r}")
         predicted = self._forecast(X, horizon, (level,))
-        low, high = (self._to_frame(predicted._replace(future=end), X) for end in predicted.intervals[level])
+        low, high = (self._to_frame(predicted._replace(future=bound), X) for bound in predicted.intervals[level])
         return low, high
 
     def evaluate(self, X: TableLike) -> JsonObject:
@@ -194,9 +194,7 @@ class SequenceForecaster(Estimator):
             return rows
         index: pd.Index[Any] = pd.RangeIndex(horizon) if count == 1 else pd.Index(np.tile(np.arange(horizon), count))
         if predicted.timed:
-            index = pd.DatetimeIndex(predicted.ahead.ravel().view("datetime64[ns]"), name=X.index.names[-1])
-            zone = getattr(last_index_level(X), "tz", None)
-            index = index.tz_localize("UTC").tz_convert(zone) if zone is not None else index
+            index = time_index(predicted.ahead.ravel(), last_index_level(X)).rename(X.index.names[-1])
         if isinstance(X.index, pd.MultiIndex):
             # Series are numbered in the order of their first rows.
             series = X.index.droplevel(-1).unique()[predicted.ids].repeat(horizon)

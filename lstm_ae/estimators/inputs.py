@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from lstm_ae.arrays import Int64Array
 from lstm_ae.data.columns import join_id_columns
 from lstm_ae.data.frames import RowCodes
 from lstm_ae.errors import Code, DataError
@@ -77,6 +78,12 @@ def last_index_level(X: TableLike) -> Any:
     """Return the index of the rows within their series; None if X has no index."""
     index = getattr(X, "index", None)
     return index.get_level_values(-1) if isinstance(index, pd.MultiIndex) else index
+
+
+def time_index(times: Int64Array, index: "pd.Index[Any]") -> pd.DatetimeIndex:
+    """Return times as nanoseconds in UTC as an index in the time zone of another index."""
+    zone, utc = getattr(index, "tz", None), pd.DatetimeIndex(times.view("datetime64[ns]"))
+    return utc if zone is None else utc.tz_localize("UTC").tz_convert(zone)
 
 
 def column_names(X: TableLike) -> list[str]:

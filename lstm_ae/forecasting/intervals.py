@@ -410,28 +410,6 @@ def forecast_moments(split: Split, steps: int, *, pooled: bool = False) -> tuple
     return moments, np.zeros_like(moments) if pooled else segments.astype(np.int64)
 
 
-def track_widths(
-    split: Split, steps: int, errors: Array, quantiles: Array, spacing: int, *, pooled: bool = False
-) -> "IntervalWidths":
-    """Return the widths at all moments, which follow the errors of a split.
-
-    Without dates, the widths are constant, because later rows cannot be distinguished from those of the training.
-
-    Args:
-        split: The windows of the errors.
-        steps: Input steps of a window.
-        errors: `(samples, horizon, features)` truth minus forecast.
-        quantiles: `(horizon, features, 199)`.
-        spacing: Steps between two forecasts of a group.
-        pooled: See `forecast_moments`.
-    """
-    if split.time is None:
-        return IntervalWidths(quantiles.shape[:2], {})
-    moments, groups = forecast_moments(split, steps, pooled=pooled)
-    known = split.times_of(np.arange(steps, split.span))
-    return RecentErrors(relative_errors(errors, quantiles), moments, known, groups, spacing).track()
-
-
 def adaptation_spacing(horizon: int) -> int:
     """Return the number of steps between the forecasts whose errors the width of intervals follows."""
     return max(1, horizon // FORECASTS_PER_HORIZON)
@@ -588,8 +566,7 @@ class IntervalTracker:
         """Return the scores of the intervals of these levels, in percent."""
         errors = np.concatenate(self.errors)
         tracked, scored = self.tracked[self.stored], self.scored[self.stored]
-        tracks = self.split.select(self.tracked), self.steps, errors[tracked], self.quantiles, self.spacing
-        widths = track_widths(*tracks, pooled=self.pooled)
+        widths = self._track(self.split.select(self.tracked), errors[tracked])
         split, errors = self.split.select(self.scored), errors[scored]
         hits = {level: np.zeros((2, len(self.quantiles))) for level in levels}
         for batch in split.batches():
@@ -599,3 +576,14 @@ class IntervalTracker:
                 is_hit = interval_hits(errors[batch], *interval_offsets(self.quantiles, batch_widths, level))
                 hits[level] += np.nansum(is_hit, axis=(0, 2)), (~np.isnan(is_hit)).sum(axis=(0, 2))
         return IntervalScores(widths, hits)
+
+    def _track(self, split: Split, errors: Array) -> IntervalWidths:
+        """Return the widths at all moments, which follow the errors of a split, `(samples, horizon, features)`.
+
+        Without dates, the widths are constant, because later rows cannot be distinguished from those of the training.
+        """
+        if split.time is None:
+            return IntervalWidths(self.quantiles.shape[:2], {})
+        moments, groups = forecast_moments(split, self.steps, pooled=self.pooled)
+        known = split.times_of(np.arange(self.steps, split.span))
+        return RecentErrors(relative_errors(errors, self.quantiles), moments, known, groups, self.spacing).track()
