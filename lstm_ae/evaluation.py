@@ -1,6 +1,7 @@
 """Metrics with their baselines, and verdicts."""
 
 import math
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -160,28 +161,19 @@ def sample_means(errors: Array) -> Array:
     return means
 
 
-class RunningMean:
-    """Mean over values that arrive in batches, summed in double precision.
+def mean_over_batches(batches: Iterable[Iterable[Array]]) -> list[float]:
+    """Return the mean of each of several quantities whose values come in batches, summed in double precision.
 
-    >>> mean = RunningMean()
-    >>> mean.add(np.array([1.0, 2.0]))
-    >>> mean.add(np.array([6.0]))
-    >>> mean.value
-    3.0
+    Args:
+        batches: arrays of values, one per quantity, of each batch.
+
+    >>> mean_over_batches([[np.array([1.0, 2.0])], [np.array([6.0])]])
+    [3.0]
     """
-
-    def __init__(self) -> None:
-        self.total, self.count = np.float64(0), 0
-
-    def add(self, values: Array) -> None:
-        """Add values."""
-        self.total += values.sum(dtype=np.float64)
-        self.count += values.size
-
-    @property
-    def value(self) -> float:
-        """Mean of all values so far."""
-        return float(self.total / self.count)
+    sums = [[(values.sum(dtype=np.float64), values.size) for values in batch] for batch in batches]
+    return [
+        float(sum(total for total, _ in each) / sum(count for _, count in each)) for each in zip(*sums, strict=True)
+    ]
 
 
 def skill(error: float, baseline: float) -> float:

@@ -344,7 +344,7 @@ def compare_out_of_fold(
     from lstm_ae.training.observer import MemberObserver, ProgressObserver
 
     folds = divide_into_folds(data)
-    windows = sum(fold.held.samples for fold in folds)
+    windows = sum(fold.test.samples for fold in folds)
     if windows < MIN_WINDOWS:
         return Verdict("undecided against", START, np.nan, np.nan, windows=windows, remark=OUT_OF_FOLD), 0.0
     observer.on_folds(len(folds))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lstm_ae.evaluation import RunningMean, Verdict, pca_error, sample_means, skill
+from lstm_ae.evaluation import Verdict, mean_over_batches, pca_error, sample_means, skill
 from lstm_ae.significance import best_baseline, compare_forecasts, compare_with_each, diebold_mariano
 
 
@@ -18,20 +18,15 @@ def test_skill_is_one_minus_the_error_ratio(error: float, baseline: float, expec
     assert skill(error, baseline) == pytest.approx(expected, nan_ok=True)
 
 
-def test_running_mean_sums_in_double_precision() -> None:
+def test_means_over_batches_are_summed_in_double_precision() -> None:
     """In float32, 2**24 + 1 equals 2**24."""
-    mean = RunningMean()
-    mean.add(np.array([2**24], np.float32))
-    for _ in range(3):
-        mean.add(np.array([1], np.float32))
-    assert mean.value == (2**24 + 3) / 4
+    batches = [[np.array([value], np.float32)] for value in (2**24, 1, 1, 1)]
+    assert mean_over_batches(batches) == [(2**24 + 3) / 4]
 
 
-def test_running_mean_of_flags_in_several_arrays() -> None:
-    flags = RunningMean()
-    flags.add(np.array([True, False]))
-    flags.add(np.array([[True], [True]]))
-    assert flags.value == 0.75
+def test_means_over_batches_of_several_quantities() -> None:
+    flags, numbers = np.array([True, False]), np.arange(3)
+    assert mean_over_batches([[flags, numbers], [np.array([[True], [True]]), numbers[:1]]]) == [0.75, 0.75]
 
 
 def differences(days: int, seed: int = 0) -> np.ndarray:

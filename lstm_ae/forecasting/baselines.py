@@ -409,11 +409,15 @@ def _fill_forward(level: Array, future: Array) -> Array:
     return filled
 
 
+def mean_known(values: Array) -> float:
+    """Return the mean of the known values; NaN if there are none."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
 def _mse(predicted: Array, truth: Array) -> float:
     """Return the mean squared error over the known values; NaN if there are none."""
-    error = np.square(predicted - truth, dtype=np.float64)
-    present = ~np.isnan(error)
-    return float(error[present].mean()) if present.any() else float("nan")
+    return mean_known(np.square(predicted - truth, dtype=np.float64))
 
 
 def _mse_by_feature(predicted: Array, truth: Array) -> Array:

@@ -19,6 +19,7 @@ from lstm_ae.forecasting.baselines import (
     ForecastWindows,
     forecast_windows,
     last_known_values,
+    mean_known,
     season_name,
 )
 from lstm_ae.forecasting.intervals import (
@@ -331,7 +332,7 @@ def measure_forecasts(errors: ForecastErrors) -> dict[str, Metric]:
     """
 
     def means(values: Mapping[str, Array]) -> dict[str, float]:
-        return {name: _known_mean(each) for name, each in values.items()}
+        return {name: mean_known(each) for name, each in values.items()}
 
     squared, own = means(errors.squared), {name: means(values) for name, values in errors.own.items()}
     metrics = {"forecast_mse": _metric(squared, "scaled")}
@@ -343,12 +344,6 @@ def measure_forecasts(errors: ForecastErrors) -> dict[str, Metric]:
         metrics["mae"], metrics["rmse"] = _metric(own["own absolute"], "USD"), _metric(roots, "USD")
         metrics["direction"] = _metric(own["direction"], without=errors.naive, higher=True)
     return metrics | _coverage(errors.coverage)
-
-
-def _known_mean(values: Array) -> float:
-    """Return the mean of the known values; NaN if there are none."""
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")
 
 
 def describe_few_errors(windows: int) -> tuple[str, ...]:

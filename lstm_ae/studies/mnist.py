@@ -1,7 +1,6 @@
 """The MNIST study: reconstruction and classification of digits read as sequences."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,8 +9,8 @@ from matplotlib.figure import Figure
 from lstm_ae.arrays import Array
 from lstm_ae.config import Mnist
 from lstm_ae.data.digits import MAX_PIXEL, images_to_windows, infer_reading, load, rows_to_images
-from lstm_ae.data.windows import Data
-from lstm_ae.evaluation import Evaluation, Metric, Metrics
+from lstm_ae.data.windows import Data, Split
+from lstm_ae.evaluation import Evaluation, Metric
 from lstm_ae.json_types import JsonObject
 from lstm_ae.model_store import History
 from lstm_ae.models.network import Network
@@ -23,15 +22,13 @@ from lstm_ae.table_files import TableColumns
 if TYPE_CHECKING:
     import keras
 
-    from lstm_ae.models.inference import InferenceBatch
-
 __all__ = ["build", "describe", "evaluate", "figures", "fit_artifacts", "load", "predict"]
 
 fit_artifacts = no_artifacts
 
 CLASSES = 10
 
-SHOWN = 10
+MAX_SHOWN = 10
 
 
 def build(config: Mnist, data: Data) -> "keras.Model":
@@ -48,23 +45,17 @@ def evaluate(model: Network, data: Data) -> Evaluation:
     """Evaluate the accuracy, with that of the most frequent digit, and the reconstruction error."""
     assert data.train.label is not None
     frequent = np.bincount(data.train.label).argmax()
-    metrics: Metrics = {}
-    for name, split in evaluated_splits(data).items():
+
+    def measure(split: Split) -> dict[str, Metric]:
         label = split.label
         assert label is not None
-        mse, (right,) = measure_reconstruction(model, data, split, partial(_find_correct, label))
-        baseline = float(np.mean(label == frequent))
-        metrics[name] = {
-            "accuracy": Metric(right, "", {f"always {frequent}": baseline}, higher_is_better=True),
-            "reconstruction_mse": mse,
-        }
-    return Evaluation(metrics)
+        mse, (accuracy,) = measure_reconstruction(
+            model, data, split, lambda batch: batch.outputs["label"].argmax(axis=1) == label[batch.samples]
+        )
+        baseline = {f"always {frequent}": float(np.mean(label == frequent))}
+        return {"accuracy": Metric(accuracy, "", baseline, higher_is_better=True), "reconstruction_mse": mse}
 
-
-def _find_correct(label: Array, batch: "InferenceBatch") -> Array:
-    """Return which samples of a batch are classified correctly, `(batch,)`, given the classes of all samples."""
-    correct: Array = batch.outputs["label"].argmax(axis=1) == label[batch.samples]
-    return correct
+    return Evaluation({name: measure(split) for name, split in evaluated_splits(data).items()})
 
 
 def figures(model: Network, data: Data, history: History) -> dict[str, Figure]:
@@ -73,7 +64,7 @@ def figures(model: Network, data: Data, history: History) -> dict[str, Figure]:
 
     from lstm_ae.models.inference import model_inputs, predict_split
 
-    window = data.test.windows(slice(0, SHOWN))
+    window = data.test.windows(slice(0, MAX_SHOWN))
     outputs = model(model_inputs(model.inputs, window, None))
     label = data.test.label
     assert label is not None
@@ -82,7 +73,7 @@ def figures(model: Network, data: Data, history: History) -> dict[str, Figure]:
         "reconstruction": digits.reconstructions(
             pictures(window, data),
             pictures(outputs["reconstruction"], data),
-            label[:SHOWN],
+            label[:MAX_SHOWN],
             outputs["label"].argmax(axis=1),
         ),
         "curves": draw_history(
@@ -141,8 +132,8 @@ def classify(model: Network, read: str, named: Sequence[tuple[str, Array]]) -> t
         {"image": path, "label": int(row.argmax()), "probability": float(row.max()), "reconstruction_mse": float(mse)}
         for (path, _), row, mse in zip(named, outputs["label"], error, strict=True)
     ]
-    above, below = (rows_to_images(each[:SHOWN], read) / MAX_PIXEL for each in (window, outputs["reconstruction"]))
-    predicted = outputs["label"][:SHOWN].argmax(axis=1)
+    above, below = (rows_to_images(each[:MAX_SHOWN], read) / MAX_PIXEL for each in (window, outputs["reconstruction"]))
+    predicted = outputs["label"][:MAX_SHOWN].argmax(axis=1)
     return rows, digits.reconstructions(above, below, predicted=predicted, total=len(rows))
 
 

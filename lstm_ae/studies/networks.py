@@ -12,7 +12,7 @@ Chosen = TypeVar("Chosen", bound=Config)
 SEVERAL_NETWORKS, SHORT_TRAINING = 3, 10_000_000_000
 
 # Networks with fewer units take nearly as long as with this number.
-LEAST_UNITS = 16
+MIN_UNITS = 16
 
 SHORT_TRAINING_NOTE = f"seeds: {SEVERAL_NETWORKS} networks, as the training is short"
 
@@ -42,7 +42,7 @@ def _training_work(config: Config, data: Data) -> int:
     windows, steps = data.train.samples, getattr(config, "steps_per_epoch", None)
     if steps is not None:
         windows = min(windows, steps * config.batch_size)
-    units = max(config.units, config.decoder_units or 0, LEAST_UNITS)
+    units = max(config.units, config.decoder_units or 0, MIN_UNITS)
     weights = units * (data.train.features + (2 * config.layers - 1) * units)
-    repeated = 1 + getattr(config, "bidirectional", False)
-    return config.epochs * windows * data.train.span * weights * repeated
+    directions = 1 + getattr(config, "bidirectional", False)
+    return config.epochs * windows * data.train.span * weights * directions

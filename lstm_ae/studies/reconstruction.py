@@ -7,7 +7,7 @@ import numpy as np
 
 from lstm_ae.arrays import Array
 from lstm_ae.data.windows import Data, Split
-from lstm_ae.evaluation import Metric, RunningMean, pca_error
+from lstm_ae.evaluation import Metric, mean_over_batches, pca_error
 from lstm_ae.models.network import Network
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def code_size(model: Network) -> int | None:
 def measure_reconstruction(
     model: Network, data: Data, split: Split, *others: "Callable[[InferenceBatch], Array]"
 ) -> tuple[Metric, list[float]]:
-    """Return the scaled MSE of the reconstructions of a split, and the means of other values.
+    """Return the scaled MSE of the reconstructions of a split, and the means of other quantities.
 
     The baselines are the mean training sequence and, for a `vector` code, PCA of equal size.
 
@@ -30,7 +30,7 @@ def measure_reconstruction(
         model: the model.
         data: its data.
         split: the split.
-        others: functions from a batch of outputs to the other values.
+        others: functions from a batch of outputs to the values of the other quantities.
     """
     from lstm_ae.models.inference import predict_split
 
@@ -41,17 +41,16 @@ def measure_reconstruction(
         )
         return (reconstructed - window) ** 2
 
-    means = {function: RunningMean() for function in (squared_error, *others)}
-    for batch in predict_split(model, split):
-        for function, mean in means.items():
-            mean.add(function(batch))
-    mse, *found = (mean.value for mean in means.values())
+    functions = (squared_error, *others)
+    mse, *means = mean_over_batches(
+        [function(batch) for function in functions] for batch in predict_split(model, split)
+    )
     train, other = (_flat(data, each) for each in (data.train, split))
     baselines = {"mean sequence": float(np.mean((other - train.mean(axis=0)) ** 2, dtype=np.float64))}
     if size := code_size(model):
         size = min(size, len(train))
         baselines[f"PCA with {size} numbers"] = pca_error(train, other, size)
-    return Metric(mse, "scaled", baselines), found
+    return Metric(mse, "scaled", baselines), means
 
 
 def _flat(data: Data, split: Split) -> Array:

@@ -1,8 +1,8 @@
 """Decide whether a trained forecaster or classifier replaces the fitted linear model that it starts at.
 
-The epoch, and the share of the correction, are those with the smallest loss on validation, which finds some improvement
-by chance. So the network replaces its start only if the test of the verdicts confirms the improvement: for forecasts on
-validation, for classes out of fold, since few series are in the validation split of a small data set.
+The epoch and the share of the correction are those with the smallest loss on validation, which improves somewhat by
+chance. The network therefore replaces its start only if the test of the verdicts confirms the improvement: for
+forecasts on validation, for classes out of fold, since few series are in the validation split of a small data set.
 """
 
 import warnings
@@ -51,11 +51,11 @@ class ClassifierFold(NamedTuple):
 
     Args:
         data: data whose training split is the windows of the other folds; one of these selects the regression.
-        held: windows of the fold without overlap.
+        test: windows of the fold without overlap.
     """
 
     data: Data
-    held: Split
+    test: Split
 
 
 def divide_into_folds(data: Data) -> list[ClassifierFold]:
@@ -74,28 +74,28 @@ def divide_into_folds(data: Data) -> list[ClassifierFold]:
     if len(np.unique(group[first])) < FOLDS:
         bounds = first[np.arange(1, FOLDS) * split.samples // FOLDS]
         group = np.searchsorted(bounds, np.arange(len(split.series)), side="right")
-    inside = np.flatnonzero(group[first] == group[last])
-    if len(np.unique(group[first[inside]])) < FOLDS:
+    whole = np.flatnonzero(group[first] == group[last])
+    if len(np.unique(group[first[whole]])) < FOLDS:
         return []
-    stratified = np.bincount(label[inside]).max() >= FOLDS
+    stratified = np.bincount(label[whole]).max() >= FOLDS
     divide = (StratifiedGroupKFold if stratified else GroupKFold)(FOLDS, shuffle=True, random_state=0)
     fold = np.full(split.samples, -1)
     with warnings.catch_warnings():
         # Classes of fewer windows than folds are in some of the folds only.
         warnings.simplefilter("ignore")
-        for number, (_, held) in enumerate(divide.split(inside, label[inside], group[first[inside]])):
-            fold[inside[held]] = number
+        for number, (_, test) in enumerate(divide.split(whole, label[whole], group[first[whole]])):
+            fold[whole[test]] = number
     disjoint = np.zeros(split.samples, bool)
     disjoint[split.disjoint_samples()] = True
     folds = []
     for number in range(FOLDS):
-        selecting, held = fold == (number + 1) % FOLDS, disjoint & (fold == number)
-        rest = (fold >= 0) & (fold != number)
-        if held.any() and selecting.any() and len(np.unique(label[rest & ~selecting])) > 1:
-            separate = data._replace(train=split.select(rest & ~selecting), validation=split.select(selecting))
-            folds.append(
-                ClassifierFold(separate._replace(train=split.select(rest), separate=separate), split.select(held))
-            )
+        selecting, test = fold == (number + 1) % FOLDS, disjoint & (fold == number)
+        training = (fold >= 0) & (fold != number)
+        fitting = training & ~selecting
+        if test.any() and selecting.any() and len(np.unique(label[fitting])) > 1:
+            separate = data._replace(train=split.select(fitting), validation=split.select(selecting))
+            joined = separate._replace(train=split.select(training), separate=separate)
+            folds.append(ClassifierFold(joined, split.select(test)))
     return folds
 
 
@@ -112,10 +112,12 @@ def replaces_start(comparison: Verdict) -> bool:
 
 def describe_kept_start(comparison: Verdict) -> str:
     """Return a sentence that says why a model is its linear start."""
-    found = f"{comparison.shown_p}, {comparison.windows:,} windows without overlap"
+    evidence = f"{comparison.shown_p}, {comparison.windows:,} windows without overlap"
     where = comparison.remark or "on validation"
     if comparison.windows < MIN_WINDOWS:
-        why = f"there are too few windows {where} for a comparison with the network ({found}; at least {MIN_WINDOWS})"
+        why = (
+            f"there are too few windows {where} for a comparison with the network ({evidence}; at least {MIN_WINDOWS})"
+        )
     else:
-        why = f"the network was not significantly better {where} ({found})"
+        why = f"the network was not significantly better {where} ({evidence})"
     return f"The model is its linear start: {why}"

@@ -112,19 +112,19 @@ def test_folds_share_no_row_and_hold_whole_series_or_blocks_of_time(series: int)
     for fold in folds:
         separate = fold.data.separate
         assert separate is not None
-        assert not rows_of(fold.held) & rows_of(fold.data.train)
+        assert not rows_of(fold.test) & rows_of(fold.data.train)
         assert not rows_of(separate.train) & rows_of(separate.validation)
         assert rows_of(separate.train) | rows_of(separate.validation) == rows_of(fold.data.train)
-        assert len(rows_of(fold.held)) == 5 * fold.held.samples
+        assert len(rows_of(fold.test)) == 5 * fold.test.samples
         if series == 1:
-            assert np.ptp(fold.held.starts) == 5 * (fold.held.samples - 1)
+            assert np.ptp(fold.test.starts) == 5 * (fold.test.samples - 1)
         else:
             # The rows of validation follow those of training.
-            held = {row % 200 // 20 for row in rows_of(fold.held)}
+            held = {row % 200 // 20 for row in rows_of(fold.test)}
             assert len(held) == 2
             assert len({number % 2 for number in held}) == 2
-            assert len(rows_of(fold.held)) == 80
-    found = [rows_of(fold.held) for fold in folds]
+            assert len(rows_of(fold.test)) == 80
+    found = [rows_of(fold.test) for fold in folds]
     assert sum(map(len, found)) == len(set().union(*found))
 
 

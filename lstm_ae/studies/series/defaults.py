@@ -57,12 +57,14 @@ def default_code(config: Series, prepared: PreparedTable) -> tuple[int | None, d
     values = prepared.window * len(prepared.table.layout.values)
     if config.code is None:
         code = default_code_size(values)
-        few = {"code": f"{format_count(code, 'number')}, a third of the {values} of a window"}
-        return code, few if code < CODE_SIZE else {}
+        notes = {"code": f"{format_count(code, 'number')}, a third of the {values} of a window"}
+        return code, notes if code < CODE_SIZE else {}
     if config.code < values:
         return config.code, {}
-    words = f"{config.code} are no fewer numbers than the {values} of a window, which can give back anything unusual"
-    return config.code, {"code": f"{words}. Pass a smaller --code or a longer --window"}
+    problem = (
+        f"{config.code} are at least as many as the {values} values of a window, so anomalies are reconstructed too"
+    )
+    return config.code, {"code": f"{problem}. Pass a smaller --code or a longer --window"}
 
 
 def default_batch_size(config: Series, windows: int) -> tuple[int, tuple[str, ...]]:
@@ -76,8 +78,8 @@ def default_batch_size(config: Series, windows: int) -> tuple[int, tuple[str, ..
     size = MAX_BATCH_SIZE
     while size > MIN_BATCH_SIZE and size * EPOCH_STEPS > windows:
         size //= 2
-    few = f"batch_size: {size}, as there are {format_count(windows, 'window')} to train on"
-    return size, (few,) if size < MAX_BATCH_SIZE else ()
+    note = f"batch_size: {size}, as there are {format_count(windows, 'window')} to train on"
+    return size, (note,) if size < MAX_BATCH_SIZE else ()
 
 
 def default_epoch_steps(config: Series, batch_size: int, windows: int, span: int) -> tuple[int | None, tuple[str, ...]]:
@@ -98,12 +100,12 @@ def default_epoch_steps(config: Series, batch_size: int, windows: int, span: int
     return steps, (f"steps_per_epoch: {steps:,}, so that an epoch draws {steps * batch_size:,} of {windows:,} windows",)
 
 
-# Largest share of the windows of a test table that may be training windows as well; with more it is not a test.
+# Largest share of the windows of a test table that may also be training windows; with more, it does not test.
 MAX_KNOWN_SHARE = 0.5
 
 
 class CompletedConfig(NamedTuple):
-    """A config without open options, and the data that it makes of its table."""
+    """A config without open options, and the data of its table."""
 
     config: Series
     data: Data
@@ -235,11 +237,11 @@ def _prepare_test(config: Series, prepared: PreparedTable, test: Panel) -> Prepa
     Raises:
         ConfigError, DataError: as in `require_regular` and `prepare_table`, or the sampling intervals differ.
     """
-    step, own = prepared.step, common_step(test)
-    if step.size and own.size >= 1.5 * step.size:
+    step, test_step = prepared.step, common_step(test)
+    if step.size and test_step.size >= 1.5 * step.size:
         raise DataError(
-            f"The rows of {test.name}, the table of --test, are {own.text} apart, and those of {prepared.table.name} "
-            f"are {step.text} apart. Pass a table with the same sampling interval",
+            f"The rows of {test.name}, the table of --test, are {test_step.text} apart, but those of "
+            f"{prepared.table.name} are {step.text} apart. Pass a table with the same sampling interval",
             code=Code.TIME_ORDER,
         )
     require_regular(config, test)
@@ -260,25 +262,25 @@ def _add_test_notes(data: Data, table: Panel, tested: PreparedTable) -> Data:
         tested: the table of the test split.
 
     Raises:
-        DataError: most of its windows are training or validation windows.
+        DataError: most windows of the test table are training or validation windows.
     """
     known, windows = _count_known_windows(data, tested)
     name = tested.table.name
     if hash_panel(table) == hash_panel(tested.table) or known > MAX_KNOWN_SHARE * windows:
         raise DataError(
             f"Most windows of {name}, the table of --test, are windows of {table.name} as well. Pass a table of other "
-            "rows, or leave --test out to divide the rows of one table",
+            "rows, or omit --test to divide the rows of one table",
             code=Code.OTHER_DATA,
         )
     leaky = ""
     if known:
-        leaky = f"{known:,} of {format_count(windows, 'window')} of {name} hold the values of windows to train on"
-    found = collect_new_table_warnings(tested, data.scale, data.symbols)
-    return data.annotate(*(f"test: {text}" for text in found), leaky=(leaky,))
+        leaky = f"{known:,} of {format_count(windows, 'window')} of {name} equal windows of the training data"
+    warnings = collect_new_table_warnings(tested, data.scale, data.symbols)
+    return data.annotate(*(f"test: {text}" for text in warnings), leaky=(leaky,))
 
 
 def _count_known_windows(data: Data, tested: PreparedTable) -> tuple[int, int]:
-    """Return how many windows of a table equal a training or validation window that varies, and of how many."""
+    """Return the number of windows of a table that equal a varying training or validation window, and of all."""
     known = {
         hash(window.tobytes())
         for split in (data.train, data.validation)
@@ -288,8 +290,8 @@ def _count_known_windows(data: Data, tested: PreparedTable) -> tuple[int, int]:
     }
     span = tested.window + tested.horizon
     starts = window_starts(tested.grid.segment, span)
-    found = (np.ascontiguousarray(tested.grid.values[start : start + span]).tobytes() for start in starts.tolist())
-    return sum(hash(window) in known for window in found), len(starts)
+    windows = (np.ascontiguousarray(tested.grid.values[start : start + span]).tobytes() for start in starts.tolist())
+    return sum(hash(window) in known for window in windows), len(starts)
 
 
 def require_regular(config: Reading, table: Panel) -> None:

@@ -95,8 +95,8 @@ def evaluate(model: Network, data: Data, *, prices: bool = False) -> Evaluation:
     metrics, verdicts, by_split, errors = {}, {}, {}, None
     for name, split in evaluated_splits(data).items():
         # Intervals are calibrated on the validation split, so they are evaluated on the test split only.
-        known = calibration if name == "test" else None
-        errors = forecast_errors(method, data, split, fitted, known, in_own_units=prices)
+        used = calibration if name == "test" else None
+        errors = forecast_errors(method, data, split, fitted, used, in_own_units=prices)
         by_split[name] = skill_by_column(errors, data.feature_names, fitted.seasons)
         metrics[name], verdicts[name] = measure_forecasts(errors), judge_forecasts(errors, data.feature_names)
     notes = describe_few_errors(data.validation.samples)
@@ -125,12 +125,12 @@ def figures(model: Network, data: Data, history: History) -> dict[str, "Figure"]
     predicted = method.predict(past, lines, following)
     assert errors.widths is not None
     widths = errors.widths.at(*forecast_moments(few, steps))
-    ends = forecast_intervals(spread, widths, predicted, past, INTERVAL_LEVELS, lines)
+    intervals = forecast_intervals(spread, widths, predicted, past, INTERVAL_LEVELS, lines)
     naive = next(iter(fitted.predict(forecast_windows(data, few, slice(None), steps)).values()))
     naive = data.scale.unscaled(naive, past, lines)
     rows = few.starts[:, None] + np.arange(split.span)
     when = rows if split.time is None else split.time[rows]
-    drawn = forecasts.forecast_panels(
+    figure = forecasts.forecast_panels(
         when[:, :steps],
         past[..., 0],
         when[:, steps:],
@@ -138,13 +138,13 @@ def figures(model: Network, data: Data, history: History) -> dict[str, "Figure"]
         naive[..., 0],
         baseline=errors.naive,
         truth=following[..., 0],
-        intervals={level: (low[..., 0], high[..., 0]) for level, (low, high) in ends.items()},
+        intervals={level: (low[..., 0], high[..., 0]) for level, (low, high) in intervals.items()},
         names=[""] * few.samples,
         zone=data.clock,
         quantities=[data.feature_names[0]] * few.samples,
     )
     return {
-        "forecasts": drawn,
+        "forecasts": figure,
         "skill_by_step": forecasts.error_by_step(errors.by_step, errors.naive),
         "loss": draw_history(history),
     }

@@ -1,4 +1,4 @@
-"""Reconstruction of the windows of a table, and detection of the anomalies that are reconstructed badly."""
+"""Reconstruction of the windows of a table, and detection of anomalies, which are reconstructed badly."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -37,7 +37,7 @@ from lstm_ae.detection.calibration import (
 )
 from lstm_ae.detection.row_means import Residuals, batch_size, sliding_windows
 from lstm_ae.detection.scorer import View, score_rows
-from lstm_ae.evaluation import Evaluation, Metric, Metrics, RunningMean, Verdict, sample_means
+from lstm_ae.evaluation import Evaluation, Metric, Metrics, Verdict, mean_over_batches, sample_means
 from lstm_ae.formatting import format_count
 from lstm_ae.model_store import History
 from lstm_ae.models.network import Network
@@ -60,7 +60,7 @@ WindowFunction = Callable[[Array], Array]
 # Rounding error of reconstructions in scaled units, by networks and by principal components.
 ROUNDING = 1e-5
 
-# Principal components at which a detector starts; docs/pages/results/tables.md compares with none.
+# Principal components at which a detector starts; docs/pages/results/tables.md compares them with a random start.
 LINKED_COMPONENTS = 3
 
 # Largest number of training windows to which a detector is calibrated.
@@ -153,15 +153,15 @@ def principal_components(data: Data, numbers: int) -> PrincipalComponents:
         data: training windows with their scale.
         numbers: number of components; reduced if there are fewer windows or values per window.
     """
-    most = min(numbers, data.train.span * data.train.features, data.train.samples)
+    size = min(numbers, data.train.span * data.train.features, data.train.samples)
     # Fit on at least ten windows per component.
-    return fit_principal_components(_training_windows(data, 10 * numbers), most)
+    return fit_principal_components(_training_windows(data, 10 * numbers), size)
 
 
-def _training_windows(data: Data, least: int = 1, most: int = MAX_WINDOWS) -> Array:
-    """Return evenly spaced scaled training windows, fewer but at least `least` for long windows of many columns."""
-    drawn = max(MAX_VALUES // (data.train.span * data.train.features), least)
-    windows = data.train.windows(evenly_spaced(data.train.samples, min(most, drawn)))
+def _training_windows(data: Data, min_windows: int = 1, max_windows: int = MAX_WINDOWS) -> Array:
+    """Return evenly spaced scaled training windows; fewer, but at least `min_windows`, if windows are large."""
+    limit = max(MAX_VALUES // (data.train.span * data.train.features), min_windows)
+    windows = data.train.windows(evenly_spaced(data.train.samples, min(max_windows, limit)))
     return data.scale.scaled(windows, windows)
 
 
@@ -170,20 +170,20 @@ def score_normal_rows(model: Network, data: Data, config: Series, components: Pr
     scale, step = data.scale, config.step
     data = data.in_common_scale
     split, ones = data.validation, np.ones(data.train.features, np.float32)
-    training, drawn = _training_windows(data), _training_windows(data, most=MAX_CALIBRATION_WINDOWS)
+    training, sample = _training_windows(data), _training_windows(data, max_windows=MAX_CALIBRATION_WINDOWS)
     # The validation rows may be constant, and would then not show which columns vary.
     spread, rounding = _spread(data.train.series, data.scale), _rounding(data.scale)
     windows = sliding_residuals(_unchanged, data.scale, split.span)
 
     def by_covariance(residuals: WindowFunction, source: Residuals) -> CalibratedScores:
-        size = batch_size(*drawn.shape[1:])  # of windows that a network computes at once
-        of_training = np.concatenate([residuals(drawn[first : first + size]) for first in range(0, len(drawn), size)])
-        deviation = fit_deviation(of_training, spread, rounding)
-        distance = fit_covariance(of_training / deviation, config.seed, min_eigenvalue=1.0)
+        size = batch_size(*sample.shape[1:])  # of windows that a network computes at once
+        errors = np.concatenate([residuals(sample[first : first + size]) for first in range(0, len(sample), size)])
+        deviation = fit_deviation(errors, spread, rounding)
+        distance = fit_covariance(errors / deviation, config.seed, min_eigenvalue=1.0)
         return _calibrate_on_validation(distance, deviation, source, data)
 
-    means = np.ma.masked_invalid(drawn).mean(axis=(0, 1)).filled(0)
-    memory = fit_shapes(drawn, fit_deviation(drawn - means, spread, rounding), config.seed)
+    means = np.ma.masked_invalid(sample).mean(axis=(0, 1)).filled(0)
+    memory = fit_shapes(sample, fit_deviation(sample - means, spread, rounding), config.seed)
     mean_square = CovarianceDistance.mean_square(split.span, data.train.features)
     by_components = sliding_residuals(components.residuals, data.scale, split.span)
     continuous = find_continuous(data.train.series)
@@ -287,8 +287,8 @@ def fit_artifacts(config: Series, model: Network, data: Data, evaluation: Evalua
 def evaluate(model: Network, data: Data) -> Evaluation:
     """Evaluate the reconstruction error with those of principal components of equal size and of the window's mean.
 
-    The verdict compares the model with the better of the two. Windows that hold a labeled anomaly are left out: a
-    detector should reconstruct them badly. A split without other windows has no metrics but a note.
+    The verdict compares the model with the better baseline. Windows that hold a labeled anomaly are omitted, because a
+    detector should reconstruct them badly. A split without other windows has a note instead of metrics.
     """
     size = code_size(model)
     assert size is not None
@@ -306,7 +306,7 @@ def evaluate(model: Network, data: Data) -> Evaluation:
         if not split.samples:
             notes.append(
                 f"No reconstruction error on {name}: each of its {format_count(whole.samples, 'window')} holds a "
-                "labeled anomaly. Pass another --split, or evaluate on other rows"
+                "labeled anomaly. Pass another --split, or evaluate other rows"
             )
             continue
         means = mean_errors(split, {"": by_model, **others})
@@ -315,21 +315,21 @@ def evaluate(model: Network, data: Data) -> Evaluation:
         if not is_lossless(components):
             best = min(baselines, key=baselines.__getitem__)
             verdict = judge_reconstruction(split, by_model, others[best], best)
-            if left_out := whole.samples - split.samples:
-                verdict = verdict._replace(remark=f"without {format_count(left_out, 'window')} with labeled anomalies")
+            if omitted := whole.samples - split.samples:
+                verdict = verdict._replace(remark=f"without {format_count(omitted, 'window')} with labeled anomalies")
             verdicts[name] = verdict
     return Evaluation(metrics, verdicts, components, notes=tuple(notes))
 
 
 def mean_errors(split: Split, errors: Mapping[str, WindowFunction]) -> dict[str, float]:
     """Return the means of errors over all values of the windows that are not missing, by name."""
-    means = {name: RunningMean() for name in errors}
-    for index in split.batches():
+
+    def measure(index: slice) -> list[Array]:
         windows = split.windows(index)
         present = ~np.isnan(windows)
-        for name, function in errors.items():
-            means[name].add(function(windows)[present])
-    return {name: mean.value for name, mean in means.items()}
+        return [function(windows)[present] for function in errors.values()]
+
+    return dict(zip(errors, mean_over_batches(map(measure, split.batches())), strict=True))
 
 
 def is_lossless(components: PrincipalComponents) -> bool:
@@ -359,7 +359,7 @@ def judge_reconstruction(split: Split, model: WindowFunction, baseline: WindowFu
     moments = _moments(disjoint)[known]
     lags = int(4 * (len(np.unique(moments)) / 100) ** (2 / 9))
     model_means, baseline_means = model_means[known], baseline_means[known]
-    # Losses of reconstructions that differ by rounding only.
+    # The largest difference between the losses of reconstructions that differ by rounding only.
     rounding = 2 * ROUNDING * np.sqrt(baseline_means) + ROUNDING**2
     return compare_forecasts(
         model_means, baseline_means, moments, name=name, steps=lags + 1, kernel="bartlett", rounding=rounding
@@ -386,10 +386,10 @@ def figures(model: Network, data: Data, history: History) -> dict[str, "Figure"]
     window = split.windows()
     outputs = model(model_inputs(model.inputs, window, split.lines()))["reconstruction"]
     names, steps = ["First window", "Last window"][: split.samples], np.arange(split.span)
-    drawn = comparison(split.samples * [steps], window[..., 0], outputs[..., 0], names, quantity=data.feature_names[0])
+    figure = comparison(split.samples * [steps], window[..., 0], outputs[..., 0], names, quantity=data.feature_names[0])
     if split.features > 1:
-        with_title(drawn, f"First of {split.features:,} columns, in original units")
+        with_title(figure, f"First of {split.features:,} columns, in original units")
     return {
-        "reconstruction": drawn,
+        "reconstruction": figure,
         "loss": draw_history(history),
     }

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["build", "describe", "evaluate", "figures", "fit_artifacts", "load", "predict"]
 
-SHOWN = 20
+MAX_SHOWN = 20
 
 
 def load(config: Snp, panel: Panel | None = None, rule: SplitRule = split_by_date) -> Data:
@@ -67,10 +67,11 @@ def typical_change(data: Data) -> float:
 def evaluate(model: Network, data: Data) -> Evaluation:
     """Evaluate forecasts or reconstructions with their baselines."""
     if forecasts(model):
-        found = series_forecasting.evaluate(model, data, prices=True)
+        evaluation = series_forecasting.evaluate(model, data, prices=True)
         splits = evaluated_splits(data).items()
-        every = {name: all_days_metrics(model, data, split) | found.metrics[name] for name, split in splits}
-        return found._replace(metrics=every)
+        return evaluation._replace(
+            metrics={name: all_days_metrics(model, data, split) | evaluation.metrics[name] for name, split in splits}
+        )
     metrics: Metrics = {}
     for name, split in evaluated_splits(data).items():
         mse, (mae, constant) = measure_reconstruction(
@@ -89,7 +90,7 @@ def figures(model: Network, data: Data, history: History) -> dict[str, Figure]:
     """Draw the last test window of companies, the forecasts of its last day, and the loss."""
     from lstm_ae.models.inference import model_inputs
 
-    split = latest_windows(data.test).select(slice(SHOWN))
+    split = latest_windows(data.test).select(slice(MAX_SHOWN))
     window, lines, names, dates = split.windows(), split.lines(), data.series_names(split), split.days
     loss, quantity = draw_history(history), quantity_label(data)
     if not forecasts(model):
@@ -112,20 +113,20 @@ def figures(model: Network, data: Data, history: History) -> dict[str, Figure]:
 
 def describe(config: Snp, data: Data) -> dict[str, Figure]:
     """Draw the prices of the first two companies with the boundaries of the splits."""
-    parts = {"train": data.train, "validation": data.validation, "test": data.test}
+    splits = {"train": data.train, "validation": data.validation, "test": data.test}
     if data.train.series is data.test.series:
-        parts = {"": data.train}
+        splits = {"": data.train}
     days, lines, values = (
-        np.concatenate([getattr(part, name) for part in parts.values()]) for name in ("time", "line", "series")
+        np.concatenate([getattr(split, name) for split in splits.values()]) for name in ("time", "line", "series")
     )
     companies = len(data.symbols) - 1
-    drawn = [lines == line for line in range(1, min(companies, 2) + 1)]
+    by_company = [lines == line for line in range(1, min(companies, 2) + 1)]
     figure = prices.history(
-        [days[rows] for rows in drawn],
-        [values[rows, 0] for rows in drawn],
+        [days[rows] for rows in by_company],
+        [values[rows, 0] for rows in by_company],
         list(data.symbols[1:3]),
         quantity=quantity_label(data),
-        boundaries=[(name, part.time.min()) for name, part in parts.items() if name and part.time is not None],
+        boundaries=[(name, split.time.min()) for name, split in splits.items() if name and split.time is not None],
     )
     return {"prices": base.with_title(figure, f"The first 2 of {companies} companies") if companies > 2 else figure}
 

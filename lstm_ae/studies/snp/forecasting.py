@@ -6,7 +6,7 @@ forecasts are for the next days of the week on which the company has rows; holid
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -16,7 +16,7 @@ from lstm_ae.config import Snp
 from lstm_ae.data.prices import next_days
 from lstm_ae.data.windows import Data, Split, require_samples
 from lstm_ae.errors import Code, ConfigError, DataError
-from lstm_ae.evaluation import Evaluation, Metric, RunningMean, Verdict
+from lstm_ae.evaluation import Evaluation, Metric, Verdict, mean_over_batches
 from lstm_ae.forecasting.baselines import Baselines, ForecastRegression
 from lstm_ae.forecasting.intervals import (
     ErrorQuantiles,
@@ -34,10 +34,13 @@ from lstm_ae.studies import FittedArtifacts
 from lstm_ae.studies.series.forecasting import Forecaster, fit_forecaster
 from lstm_ae.table_files import TableColumns
 
+if TYPE_CHECKING:
+    from lstm_ae.models.inference import InferenceBatch
+
 # Days ahead whose errors a run stores.
 STORED_STEPS = 20
 
-# Companies that are drawn.
+# Maximum number of companies to draw.
 MAX_DRAWN_COMPANIES = 4
 
 # Name of the verdicts over all days ahead.
@@ -139,16 +142,18 @@ def all_days_metrics(model: Network, data: Data, split: Split) -> dict[str, Metr
     # The number of days is fixed in the inner network's output only, not in the whole model's.
     if model.inner.outputs["future"][1] == 1:
         return {}
-    ours, naive = RunningMean(), RunningMean()
-    for batch in predict_split(model, split, steps=split.span - 1):
+
+    def measure(batch: "InferenceBatch") -> list[Array]:
         past = batch.window[:, :-1]
-        truth = data.scale.scaled(batch.window[:, 1:, :1], past, batch.lines)
-        for mean, predicted in ((ours, batch.outputs["future"]), (naive, past)):
-            mean.add((data.scale.scaled(predicted[..., :1], past, batch.lines) - truth) ** 2)
-    return {"mse": Metric(ours.value, "scaled", {"persistence": naive.value})}
+        forecasts = (batch.outputs["future"][..., :1], past[..., :1], batch.window[:, 1:, :1])
+        model, naive, truth = (data.scale.scaled(values, past, batch.lines) for values in forecasts)
+        return [(model - truth) ** 2, (naive - truth) ** 2]
+
+    mse, naive_mse = mean_over_batches(map(measure, predict_split(model, split, steps=split.span - 1)))
+    return {"mse": Metric(mse, "scaled", {"persistence": naive_mse})}
 
 
-def _judge(
+def _evaluate(
     forecaster: Forecaster, data: Data, test: Split, levels: Sequence[int]
 ) -> tuple[PriceForecast, IntervalWidths]:
     """Evaluate the forecasts of all windows by day ahead; return the result without a table, and the widths of the
@@ -184,17 +189,17 @@ def _forecast_rows(
     Args:
         forecaster: the forecaster.
         data: its data.
-        split: windows of the days given, or of the days given and ahead.
+        split: windows to forecast from, with or without the days to forecast.
         widths: the widths of the intervals.
         levels: levels of the intervals in percent.
     """
-    (predict, given, ahead), _, calibration = forecaster
-    window, lines, known = split.windows(), split.lines(), split.span > given
-    past, following = window[:, :given], window[:, given:]
-    days = split.days[:, given:]
+    method, _, calibration = forecaster
+    steps, ahead, known = method.steps, method.horizon, split.span > method.steps
+    past, lines, following = method.inputs(split)
+    days = split.days[:, steps:]
     if not known:
-        days = np.reshape([next_days(split, start + given - 1, ahead) for start in split.starts], (-1, ahead))
-    pieces = [predict(past[batch], split.lines(batch), following[batch])[..., :1] for batch in split.batches()]
+        days = np.reshape([next_days(split, start + steps - 1, ahead) for start in split.starts], (-1, ahead))
+    pieces = [method.predict(*method.inputs(split, batch))[..., :1] for batch in split.batches()]
     predicted = np.concatenate([np.empty((0, ahead, 1), np.float32), *pieces])
     table: TableColumns = {
         "symbol": np.repeat(data.series_names(split), ahead).tolist(),
@@ -205,14 +210,14 @@ def _forecast_rows(
         "actual": list(following[..., 0].ravel()) if known else [None] * predicted.size,
     }
     if calibration.known:
-        at = widths.at(*forecast_moments(split, given, pooled=True))
-        for level, ends in forecast_intervals(calibration, at, predicted, past, levels, lines).items():
-            for name, bound in zip(("low", "high"), ends, strict=True):
+        selected = widths.at(*forecast_moments(split, steps, pooled=True))
+        for level, bounds in forecast_intervals(calibration, selected, predicted, past, levels, lines).items():
+            for name, bound in zip(("low", "high"), bounds, strict=True):
                 table[f"{name}_{level}"] = list(np.where(np.isfinite(bound) & (bound > 0), bound, np.nan).ravel())
     return table
 
 
-def _draw_forecasts(data: Data, split: Split, given: int, table: TableColumns, levels: Sequence[int]) -> Figure:
+def _draw_forecasts(data: Data, split: Split, steps: int, table: TableColumns, levels: Sequence[int]) -> Figure:
     """Draw the forecasts of the first companies; see `_forecast_rows`."""
     few = split.select(slice(MAX_DRAWN_COMPANIES))
 
@@ -220,15 +225,15 @@ def _draw_forecasts(data: Data, split: Split, given: int, table: TableColumns, l
         return np.reshape(table[name], (split.samples, -1))[: few.samples]
 
     return plots.forecast_panels(
-        few.days[:, :given],
-        few.windows()[:, :given, 0],
+        few.days[:, :steps],
+        few.windows()[:, :steps, 0],
         rows("date").astype("datetime64[D]"),
         rows("predicted"),
         rows("persistence"),
         baseline="persistence",
         names=data.series_names(few),
         quantities=[quantity_label(data)] * few.samples,
-        truth=rows("actual") if split.span > given else None,
+        truth=rows("actual") if split.span > steps else None,
         intervals={level: (rows(f"low_{level}"), rows(f"high_{level}")) for level in levels if f"low_{level}" in table},
         title=f"The first {few.samples} of {split.samples} companies" if few.samples < split.samples else "",
     )
@@ -259,28 +264,28 @@ def forecast_prices(
     """
     require_forecaster(model, "predict")
     window = data.test.span - 1
-    given, ahead = (window // 2, window - window // 2) if horizon is None else (window, horizon)
-    train, test = (data.recut(split, given + ahead) for split in (data.train, data.test))
+    steps, ahead = (window // 2, window - window // 2) if horizon is None else (window, horizon)
+    train, test = (data.recut(split, steps + ahead) for split in (data.train, data.test))
     if store is None:
         require_samples(data._replace(train=train, test=test), "Reduce --horizon or --window")
-    forecaster = _open_forecaster(forecast_days(model, given, ahead), data, store)
+    forecaster = _open_forecaster(forecast_days(model, steps, ahead), data, store)
     if ahead > (longest := forecaster.calibration.quantiles.shape[1]):
         raise ConfigError(
             f"The run has validation errors for {longest} days ahead. Pass a --horizon of at most {longest}. Received: "
             f"{ahead}"
         )
-    judged, widths = _judge(forecaster, data, test, levels)
-    span = given + ahead if horizon is None else given
+    result, widths = _evaluate(forecaster, data, test, levels)
+    span = steps + ahead if horizon is None else steps
     last = latest_windows(data.test.recut(span), to_the_end=horizon is not None)
     if not (last.samples or all_windows):
         raise DataError(
-            f"No company has {given} consecutive days up to its last one to forecast from. Reduce --window",
+            f"No company ends with {steps} consecutive days to forecast from. Reduce --window",
             code=Code.TOO_FEW_ROWS,
         )
-    table, figures = _forecast_rows(forecaster, data, last, widths, levels), judged.figures
+    table, figures = _forecast_rows(forecaster, data, last, widths, levels), result.figures
     if ahead > 1:
-        figures = {"multistep": _draw_forecasts(data, last, given, table, levels)} | figures
+        figures = {"multistep": _draw_forecasts(data, last, steps, table, levels)} | figures
     if all_windows:
-        before = _forecast_rows(forecaster, data, test, widths, levels)
-        table = {name: [*values, *table[name]] for name, values in before.items()}
-    return judged._replace(table=table, figures=figures)
+        earlier = _forecast_rows(forecaster, data, test, widths, levels)
+        table = {name: [*values, *table[name]] for name, values in earlier.items()}
+    return result._replace(table=table, figures=figures)
