@@ -83,9 +83,8 @@ def choose_division(config: Reading, table: Panel, test: Panel | None = None) ->
         labeled = 0 if own is None else int((own >= 0).sum())
         split_by = "series" if labeled >= MIN_WHOLE_SERIES else "time"
         if table.layout.ids:
-            inferred["split_by"] = (
-                f"{split_by}, as {labeled:,} series have a single class (at least {MIN_WHOLE_SERIES} are needed)"
-            )
+            reason = f"{labeled:,} series have a single class (at least {MIN_WHOLE_SERIES} are needed)"
+            inferred["split_by"] = f"{split_by}, as {'a series has several classes' if own is None else reason}"
     if own is not None and split_by == "series":
         table, test = spread_series_labels(table), None if test is None else spread_series_labels(test)
         step, merge = config.step or common_step(table), config.duplicates != "error"

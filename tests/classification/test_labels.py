@@ -50,7 +50,7 @@ def test_split_is_by_series_when_each_series_has_one_class() -> None:
     config, data = settled(runs(20))
     assert (config.split_by, config.window, config.classes) == ("series", 4, ("a", "b"))
     assert [split.samples for split in data[:3]] == [14, 3, 3]
-    assert any(note.startswith("split_by: series, as 20 series of one class each") for note in data.source.notes)
+    assert any(note.startswith("split_by: series, as 20 series have a single class") for note in data.source.notes)
     assert "window: 4 steps, the longest series" in data.source.notes
     assert "classes: a, b" in data.source.notes
     assert not any(note.startswith("max_gap") for note in data.source.notes)  # nothing is missing without times
@@ -78,12 +78,17 @@ def test_short_series_are_padded_with_missing_rows_at_start() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "whole"), [(runs(9, rows=40), 9), ([*runs(20, rows=40), "r3,1,a"], 0)], ids=["few", "mixed"]
+    ("rows", "reason"),
+    [
+        (runs(9, rows=40), "9 series have a single class"),
+        ([*runs(20, rows=40), "r3,1,a"], "a series has several classes"),
+    ],
+    ids=["few", "mixed"],
 )
-def test_split_is_by_time_for_few_series_or_mixed_classes(rows: list[str], whole: int) -> None:
+def test_split_is_by_time_for_few_series_or_mixed_classes(rows: list[str], reason: str) -> None:
     config, data = settled(rows)
     assert config.split_by == "time"
-    assert any(note.startswith(f"split_by: time, as {whole} series of one class each") for note in data.source.notes)
+    assert any(note.startswith(f"split_by: time, as {reason}") for note in data.source.notes)
 
 
 def test_explicit_split_by_and_window_are_not_changed() -> None:
@@ -148,12 +153,12 @@ def test_class_missing_from_training_is_noted() -> None:
         (
             [f"r0,{k},{'ab'[k > 75]}" for k in range(100)],
             {"window": 2},
-            "The training split holds windows of only one class, a. Pass --split-by series",
+            "The training split has windows of only one class, a. Pass --split-by series",
         ),
         (
             [f"r0,{k},{'ab'[k % 2] if k < 80 else ''}" for k in range(100)],
             {"window": 2},
-            "The test split holds no window whose last row has a class in kind. Pass --split-by series",
+            "The test split has no window whose last row has a class in kind. Pass --split-by series",
         ),
         ([*runs(30)[:-1], "r29,1,a"], {"window": 4}, "Pass a shorter --window or --horizon"),
     ],
