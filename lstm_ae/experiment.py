@@ -21,7 +21,7 @@ from lstm_ae.models.network import Network
 from lstm_ae.run import Run
 from lstm_ae.significance import compare_classifiers
 from lstm_ae.startup import load_tensorflow
-from lstm_ae.studies import Study, load_study
+from lstm_ae.studies import Study, build_model, load_study
 from lstm_ae.studies.networks import reduce_to_single_network
 from lstm_ae.training.observer import NO_TRAINING_OBSERVER, ForwardingObserver, TrainingObserver
 
@@ -287,7 +287,7 @@ def average_models(config: Config, data: Data, models: "Sequence[keras.Model]") 
     from lstm_ae.models.ensemble import assign_members
     from lstm_ae.models.scaling import inner_network
 
-    average = load_study(config).build(config, data)
+    average = build_model(config, data)
     assign_members(inner_network(average), list(map(inner_network, models)))
     return average
 
@@ -318,7 +318,7 @@ def keep_better(
 def _build(config: Config, data: Data) -> "keras.Model":
     """Build a model with the initial weights of its seed."""
     seed(config)
-    return load_study(config).build(config, data)
+    return build_model(config, data)
 
 
 def compare_out_of_fold(

@@ -39,7 +39,7 @@ class Study(Protocol):
         ...
 
     def build(self, config: Any, data: Data) -> "keras.Model":
-        """Build the untrained model in original units; must be pure and cheap."""
+        """Build the untrained network of scaled values; must be pure and cheap."""
         ...
 
     def evaluate(self, model: Network, data: Data) -> Evaluation:
@@ -74,6 +74,13 @@ def load_study(config: Config) -> Study:
     """Import the module of the study of a config on first use and return it."""
     name = f"series.{TABLES.get(config.task, 'reconstruction')}" if isinstance(config, Series) else task_of(config)
     return import_module(f"lstm_ae.studies.{name}")
+
+
+def build_model(config: Config, data: Data) -> "keras.Model":
+    """Build the untrained model of a config in the data's original units."""
+    from lstm_ae.models.scaling import in_own_units
+
+    return in_own_units(load_study(config).build(config, data), data.scale)
 
 
 def no_artifacts(config: Any, model: Network, data: Data, evaluation: Evaluation) -> FittedArtifacts:

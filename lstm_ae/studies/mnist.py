@@ -32,13 +32,12 @@ MAX_SHOWN = 10
 
 
 def build(config: Mnist, data: Data) -> "keras.Model":
-    """Build a classifier from `sequence` `(batch, steps, features)`, 0 to 255, to `reconstruction` and `label`."""
+    """Build a classifier from `sequence` `(batch, steps, features)` to `reconstruction` and `label`."""
     from lstm_ae.models.classifier import classifier
     from lstm_ae.models.initializers import start_as_delay_line
-    from lstm_ae.models.scaling import in_own_units
 
     network = classifier(config, steps=data.train.span, features=data.train.features, classes=CLASSES)
-    return in_own_units(start_as_delay_line(network, config, data.train.span), data.scale)
+    return start_as_delay_line(network, config, data.train.span)
 
 
 def evaluate(model: Network, data: Data) -> Evaluation:

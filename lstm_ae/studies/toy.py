@@ -29,10 +29,9 @@ def build(config: Toy, data: Data) -> "keras.Model":
     """Build an autoencoder from `sequence` to `reconstruction`, both `(batch, 50, 1)`."""
     from lstm_ae.models.autoencoder import autoencoder
     from lstm_ae.models.initializers import start_as_delay_line
-    from lstm_ae.models.scaling import in_own_units
 
     network = autoencoder(config, steps=data.train.span, features=data.train.features)
-    return in_own_units(start_as_delay_line(network, config, data.train.span), data.scale)
+    return start_as_delay_line(network, config, data.train.span)
 
 
 def evaluate(model: Network, data: Data) -> Evaluation:

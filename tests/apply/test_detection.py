@@ -42,6 +42,7 @@ from lstm_ae.models.keras_network import KerasNetwork
 from lstm_ae.models.scaling import in_own_units
 from lstm_ae.report.facts import gather_run
 from lstm_ae.run import measured_splits, open_run
+from lstm_ae.studies import build_model
 from lstm_ae.studies.series import defaults, reconstruction
 from lstm_ae.training.steps import TrainingSteps
 
@@ -109,7 +110,7 @@ def test_labeled_anomalies_are_excluded_from_metrics_and_verdict(tmp_path: Path)
         options = {"window": 24, "units": 2, "code": 2, "split": "0.6,0.1,0.3"}
         config = Series(data=str(tmp_path / "t.csv"), label_col="state", value_cols=("flow", "heat"), **options)
         complete, data = defaults.load_complete(config)
-        model = model or KerasNetwork(reconstruction.build(complete, data))
+        model = model or KerasNetwork(build_model(complete, data))
         found.append(reconstruction.evaluate(model, data))
     held = data.test.samples - data.test.without_anomalies().samples
     assert held == 2 * 24 - 1
@@ -410,7 +411,7 @@ def test_missing_values_are_imputed_by_the_training_mean(told: bool) -> None:
     split = Split(series, np.arange(9), 4)
     data = Data(split, split, split, fixed_scale(), Source("", "", ""))
     assert data.scaled_means == pytest.approx((1001.090909 if told else 1001.0, 6.0))
-    model = reconstruction.build(Series(units=3, code=2, scale="none"), data)
+    model = build_model(Series(units=3, code=2, scale="none"), data)
     windows = split.windows(slice(0, 1)).copy()
     windows[0, 2] = np.nan
     instead = windows.copy()

@@ -25,6 +25,7 @@ from lstm_ae.config import Series
 from lstm_ae.data.scaling import Scale
 from lstm_ae.data.windows import join_training
 from lstm_ae.models.keras_network import KerasNetwork
+from lstm_ae.studies import build_model
 from lstm_ae.studies.series import classification
 
 
@@ -178,7 +179,7 @@ def test_untrained_network_equals_the_linked_baseline(
     fitted = next(one for one in fit_baselines(data) if type(one) is kind)
     monkeypatch.setattr(classification, "fit_link", lambda _: fitted)
     config = Series(task="classify", label_col="kind", units=2, window=20)
-    found = classification.probabilities(KerasNetwork(classification.build(config, data)), data.test)
+    found = classification.probabilities(KerasNetwork(build_model(config, data)), data.test)
     expected = fitted.probabilities(data.test.windows())
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert (found[:, 3] == 0).all()

@@ -15,7 +15,7 @@ from lstm_ae.config import Config, Series, Snp
 from lstm_ae.data.windows import Data
 from lstm_ae.experiment import average_models, member_states
 from lstm_ae.models.scaling import inner_network
-from lstm_ae.studies import load_study
+from lstm_ae.studies import build_model, load_study
 from lstm_ae.training.checkpoint import completed_epochs
 from lstm_ae.training.observer import Progress, TrainingObserver
 
@@ -76,7 +76,7 @@ def scaled_inputs(network: Any) -> dict[str, np.ndarray]:
 )
 def test_average_has_the_mean_output_of_its_members(folder: Path, kind: str, options: dict[str, Any]) -> None:
     config, data = load(config_of(kind, folder, seeds=3, **options))
-    models = [load_study(config).build(member, data) for member in config.for_members()]
+    models = [build_model(member, data) for member in config.for_members()]
     random = np.random.default_rng(0)
     for model in models:
         network = inner_network(model)

@@ -22,7 +22,8 @@ from lstm_ae.forecasting.baselines import (
 )
 from lstm_ae.models.forecaster import correction_variables, horizon_forecaster, step_forecaster
 from lstm_ae.models.scaling import inner_network
-from lstm_ae.studies.snp import build, load
+from lstm_ae.studies import build_model
+from lstm_ae.studies.snp import load
 
 WINDOW = 12
 
@@ -63,7 +64,7 @@ def test_untrained_price_forecaster_equals_the_linear_regression(
     monkeypatch.setattr("lstm_ae.forecasting.baselines.JOINT_STEPS", (days,))
     config = config_of(path, **options)
     data = load(config)
-    found = next_changes(build(config, data), data)
+    found = next_changes(build_model(config, data), data)
     windows = forecast_windows(data, data.test, slice(None), WINDOW)
     linear = fit_baselines(data, WINDOW, 1, joint=True).predict(windows)[LINEAR_NAME]
     expected = (linear - windows.past[:, -1:])[:, 0, 0]
@@ -80,7 +81,7 @@ def test_trained_forecaster_is_shrunk_to_the_best_share_on_validation(
     monkeypatch.setattr("lstm_ae.studies.start.replaces_start", lambda comparison: True)
     config = config_of(path, epochs=4, learning_rate=0.03, deterministic=True, **options)
     data = load(config)
-    start = inner_network(build(config, data))
+    start = inner_network(build_model(config, data))
     whole = inner_network(experiment.fit_model(config, data, as_trained=True)[0])
     changed = {variable.path for variable in correction_variables(start)}
     assert len(changed) == 4
@@ -127,7 +128,7 @@ def test_ordering_prices_does_not_change_the_modeled_price() -> None:
 def test_untrained_price_forecaster_without_link_is_persistence(path: str) -> None:
     config = config_of(path, inputs="ohlc", link="none")
     data = load(config)
-    model = build(config, data)
+    model = build_model(config, data)
     np.testing.assert_allclose(next_changes(model, data), 0, atol=1e-5)
 
 

@@ -30,6 +30,7 @@ from lstm_ae.forecasting import metrics as forecast_metrics
 from lstm_ae.forecasting.intervals import ErrorQuantiles, ForecastMethod, forecast_method
 from lstm_ae.models.keras_network import KerasNetwork
 from lstm_ae.run import open_run
+from lstm_ae.studies import build_model
 from lstm_ae.studies.series import defaults, forecasting
 
 NAN = float("nan")
@@ -98,7 +99,7 @@ def test_segment_must_fit_into_the_window() -> None:
     with refused:
         prepared(table(), window=60, horizon=6, segment=61)
     with refused:
-        forecasting.build(dataclasses.replace(settled.config, segment=61), settled.data)
+        build_model(dataclasses.replace(settled.config, segment=61), settled.data)
 
 
 def calendar() -> pd.DataFrame:
@@ -192,7 +193,7 @@ def test_small_table_gets_a_horizon_of_one_step_and_a_verdict(rows: int) -> None
     frame = pd.DataFrame({"a": values}, pd.date_range("2024-01-01", periods=rows, name="time"))
     settled = prepared(frame, units=2)
     assert settled.config.horizon == 1
-    model = KerasNetwork(forecasting.build(settled.config, settled.data))
+    model = KerasNetwork(build_model(settled.config, settled.data))
     found = forecasting.evaluate(model, settled.data)
     assert found.verdicts["test"].baseline in found.metrics["test"]["forecast_mse"].baselines
 
@@ -218,7 +219,7 @@ def test_linear_regression_on_business_days_with_gaps() -> None:
 def test_untrained_network_ties_with_regression_at_any_level(level: int) -> None:
     frame = table()[["load"]] + level
     settled = prepared(frame, window=30, horizon=2, units=2)
-    model = KerasNetwork(forecasting.build(settled.config, settled.data))
+    model = KerasNetwork(build_model(settled.config, settled.data))
     fitted = baselines.fit_baselines(settled.data, 30, 2)
     method = forecast_method(model, settled.data.test.span)
     found = forecast_metrics.forecast_errors(method, settled.data, settled.data.test, fitted)

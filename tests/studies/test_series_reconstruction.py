@@ -17,6 +17,7 @@ from lstm_ae.detection.scorer import score_rows
 from lstm_ae.models.keras_network import KerasNetwork
 from lstm_ae.models.sliding import slide
 from lstm_ae.significance import UNIMPROVED
+from lstm_ae.studies import build_model
 from lstm_ae.studies.series import reconstruction
 
 WINDOW, CODE = 8, 5
@@ -39,7 +40,7 @@ def scaled_windows(data: Data) -> Array:
 
 def untrained_residuals(data: Data, **options: Any) -> Array:
     config = Series(**{"data": "x.csv", "window": WINDOW, "code": CODE, "units": 4} | options)
-    return reconstruction.model_residuals(KerasNetwork(reconstruction.build(config, data)))(scaled_windows(data))
+    return reconstruction.model_residuals(KerasNetwork(build_model(config, data)))(scaled_windows(data))
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,7 @@ def test_verdict_of_the_start_is_a_tie() -> None:
     """The reconstructions of the untrained network and of its baseline differ by rounding."""
     data = linear_data()
     config = Series(data="x.csv", window=WINDOW, code=CODE, units=4, task="reconstruct")
-    verdict = reconstruction.evaluate(KerasNetwork(reconstruction.build(config, data)), data).verdicts["test"]
+    verdict = reconstruction.evaluate(KerasNetwork(build_model(config, data)), data).verdicts["test"]
     assert verdict.outcome == "ties with"
     assert verdict.words == UNIMPROVED
 
@@ -94,7 +95,7 @@ def test_change_of_a_constant_series_is_an_anomaly() -> None:
     splits = (Split(rows, np.arange(293), WINDOW, np.zeros(300, np.int32)) for _ in range(3))
     data = Data(*splits, fit_scale("standard", rows), Source("t", "", ""))
     config = Series(data="x.csv", window=WINDOW, code=2, units=3)
-    model = KerasNetwork(reconstruction.build(config, data))
+    model = KerasNetwork(build_model(config, data))
     normal = reconstruction.score_normal_rows(model, data, config, reconstruction.principal_components(data, 2))
     threshold = normal.threshold(parse_threshold("quantile:0.99")).value
     changed = rows.copy()
@@ -116,7 +117,7 @@ def test_columns_that_are_constant_in_validation_rows_differ_from_those_that_nev
     data = Data(*splits, fixed_scale(), Source("t", "", ""))
     config = Series(data="x.csv", window=5, code=2, units=3)
     normal = reconstruction.score_normal_rows(
-        KerasNetwork(reconstruction.build(config, data)), data, config, reconstruction.principal_components(data, 2)
+        KerasNetwork(build_model(config, data)), data, config, reconstruction.principal_components(data, 2)
     )
     # The columns have a standard deviation of 1 in the training rows.
     np.testing.assert_allclose(normal.baseline.calibration.deviation, [0.75, 0.01], rtol=0.1)

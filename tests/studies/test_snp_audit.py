@@ -10,8 +10,9 @@ from lstm_ae.config import Snp
 from lstm_ae.data.prices import read_prices
 from lstm_ae.errors import ConfigError
 from lstm_ae.models.keras_network import KerasFunction, KerasNetwork
+from lstm_ae.studies import build_model
 from lstm_ae.studies.snp import audit as audits
-from lstm_ae.studies.snp import build, load
+from lstm_ae.studies.snp import load
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +23,7 @@ def path(tmp_path_factory):
 def found(path, model=None, **choices):
     config = Snp(**{"data": path, "window": 6, "units": 2, **choices})
     data = load(config)
-    model = KerasNetwork(build(config, data)) if model is None else model
+    model = KerasNetwork(build_model(config, data)) if model is None else model
     return {each.check: each for each in audits.audit(model, config, data, read_prices(config))}
 
 
@@ -73,7 +74,7 @@ def test_audit_finds_smoothing_over_later_days(path, monkeypatch):
     panel = read_prices(config)
     data = smoothed(config, panel)
     monkeypatch.setattr(audits, "load_prices", smoothed)
-    findings = {each.check: each for each in audits.audit(KerasNetwork(build(config, data)), config, data, panel)}
+    findings = {each.check: each for each in audits.audit(KerasNetwork(build_model(config, data)), config, data, panel)}
     assert "the days after a forecast" in leaks(findings)
     assert findings["the days after a forecast"].text.endswith("forecasts up to then moved")
 

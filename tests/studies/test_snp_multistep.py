@@ -12,7 +12,8 @@ from lstm_ae.errors import DataError
 from lstm_ae.models.forecaster import step_forecaster
 from lstm_ae.models.keras_network import KerasNetwork
 from lstm_ae.models.scaling import in_own_units
-from lstm_ae.studies.snp import build, evaluate, load
+from lstm_ae.studies import build_model
+from lstm_ae.studies.snp import evaluate, load
 from lstm_ae.studies.snp.forecasting import ALL_DAYS, forecast_prices
 
 GROWTH = 1.01
@@ -127,4 +128,4 @@ def test_company_with_a_gap_in_its_last_window_is_not_forecast(tmp_path, model):
 @pytest.mark.parametrize("last", sampled((True, False), slow=(True,)))
 def test_mse_of_all_days_requires_a_model_of_all_days(data, last):
     config = Snp(window=6, units=2, last_day_only=last)
-    assert ("mse" in evaluate(KerasNetwork(build(config, data)), data).metrics["test"]) == (not last)
+    assert ("mse" in evaluate(KerasNetwork(build_model(config, data)), data).metrics["test"]) == (not last)

@@ -27,10 +27,9 @@ __all__ = ["build", "evaluate", "figures", "fit_artifacts", "load"]
 def build(config: Series, data: Data) -> "keras.Model":
     """Build a classifier from `sequence` `(batch, window, features)` to probabilities `label` `(batch, classes)`."""
     from lstm_ae.models.classifier import pooled_classifier
-    from lstm_ae.models.scaling import in_own_units
 
     steps, features = data.train.span, data.train.features
-    network = pooled_classifier(
+    return pooled_classifier(
         config,
         steps=steps,
         features=features,
@@ -39,7 +38,6 @@ def build(config: Series, data: Data) -> "keras.Model":
         fill=data.scaled_means,
         link=fit_link(data) if config.link == "baseline" else None,
     )
-    return in_own_units(network, data.scale)
 
 
 def evaluate(model: Network, data: Data) -> Evaluation:

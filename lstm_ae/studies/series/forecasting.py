@@ -40,13 +40,12 @@ __all__ = ["build", "evaluate", "figures", "fit_artifacts", "load"]
 def build(config: Series, data: Data) -> "keras.Model":
     """Build a forecaster from `past` `(batch, window, features)` to `future` `(batch, horizon, features)`."""
     from lstm_ae.models.forecaster import horizon_forecaster
-    from lstm_ae.models.scaling import in_own_units
 
     assert config.window is not None
     assert config.horizon is not None
     require_segment_fits(config)  # A search reads its data once for settings with different segments.
     start = fit_baselines(data, config.window, config.horizon).regression if config.link == "baseline" else None
-    network = horizon_forecaster(
+    return horizon_forecaster(
         config,
         steps=config.window,
         horizon=config.horizon,
@@ -56,7 +55,6 @@ def build(config: Series, data: Data) -> "keras.Model":
         link=None if start is None else start.linear[:2],
         effects=None if start is None else start.effects,
     )
-    return in_own_units(network, data.scale)
 
 
 class Forecaster(NamedTuple):

@@ -68,16 +68,14 @@ MAX_CALIBRATION_WINDOWS = 4096
 
 
 def build(config: Series, data: Data) -> "keras.Model":
-    """Build an autoencoder from `sequence` to `reconstruction`, both `(batch, window, features)` in original units."""
+    """Build an autoencoder from `sequence` to `reconstruction`, both `(batch, window, features)`."""
     from lstm_ae.models.autoencoder import pooled_autoencoder
-    from lstm_ae.models.scaling import in_own_units
 
     steps, features = data.train.span, data.train.features
     link = fit_link(config, data)
-    network = pooled_autoencoder(
+    return pooled_autoencoder(
         config, steps=steps, features=features, missing=data.train.missing, fill=data.scaled_means, link=link
     )
-    return in_own_units(network, data.scale)
 
 
 def fit_link(config: Series, data: Data) -> LinearAutoencoder | None:

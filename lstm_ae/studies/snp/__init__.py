@@ -40,11 +40,10 @@ def load(config: Snp, panel: Panel | None = None, rule: SplitRule = split_by_dat
 
 
 def build(config: Snp, data: Data) -> "keras.Model":
-    """Build a forecaster from `past` to `future`, or an autoencoder from `sequence` to `reconstruction`, in prices."""
+    """Build a forecaster from `past` to `future`, or an autoencoder from `sequence` to `reconstruction`."""
     from lstm_ae.models.autoencoder import autoencoder
     from lstm_ae.models.forecaster import step_forecaster
     from lstm_ae.models.initializers import start_as_delay_line
-    from lstm_ae.models.scaling import in_own_units
 
     features = data.train.features
     if config.goal == "reconstruct":
@@ -53,7 +52,7 @@ def build(config: Snp, data: Data) -> "keras.Model":
         typical = 1.0 if data.scale.kind == "log" else typical_change(data)
         start = fit_joint_regression(data, config.window, 1) if config.starts_linear else None
         network = step_forecaster(config, typical=typical, link=start and start[:2])
-    return in_own_units(start_as_delay_line(network, config, config.window), data.scale)
+    return start_as_delay_line(network, config, config.window)
 
 
 def typical_change(data: Data) -> float:
