@@ -215,7 +215,7 @@ class CovarianceDistance(NamedTuple):
 
 
 class ShapeMemory(NamedTuple):
-    """Shapes of training windows, with the most similar of which the shape of another window is compared.
+    """Shapes of training windows. The shape of another window is compared with the most similar one.
 
     The shape of a window is its values without the mean of each feature, divided by their standard deviation. A small
     deviation counts as `MIN_SHAPE_DEVIATION`.

@@ -1,9 +1,9 @@
 """Events: runs of rows above the threshold, with their peaks, p-values, and the shares of the columns.
 
 One anomalous row raises the scores of up to `window - 1` rows on either side of it. Rows above the threshold with fewer
-than `join` rows between them are therefore one run; `join` should be the window length. An event is the part of a run
-whose own errors cause its scores, from the first to the last such row; a run with several such parts, a window apart,
-is several events.
+than `join` rows between them are therefore one run; `join` should be the window length. An event is the section of a
+run whose own errors cause its scores, from the first to the last such row; a run with several such sections, a window
+apart, is several events.
 
 Of online scores, which are known when a row arrives, a run is an event. It begins with its first row above the
 threshold, and is over after `join` rows that are not, or after a long gap. A row whose largest error is in the column

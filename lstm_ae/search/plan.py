@@ -73,12 +73,12 @@ class SearchPlan:
     @classmethod
     def from_dict(cls, task: str, content: JsonMapping) -> "SearchPlan":
         """Create a plan of a study from the content that `to_dict` returns."""
-        parts = {
+        fields = {
             "config": TASKS[task].from_dict(content["config"]),
             "axes": tuple(Axis.from_dict(axis) for axis in content["axes"]),
             "objective": Objective(content["objective"]),
         }
-        return cls(**{**content, **parts})
+        return cls(**{**content, **fields})
 
 
 def require_single_network(config: Config) -> None:

@@ -85,7 +85,7 @@ def default_batch_size(config: Series, windows: int) -> tuple[int, tuple[str, ..
 def default_epoch_steps(config: Series, batch_size: int, windows: int, span: int) -> tuple[int | None, tuple[str, ...]]:
     """Return the training steps of an epoch, None for all windows, and notes on them.
 
-    Consecutive windows share nearly all of their rows. Each epoch of a large table therefore uses a random part of
+    Consecutive windows share nearly all of their rows. Each epoch of a large table therefore uses a random sample of
     them, so that a training does not take hours.
 
     Args:

@@ -60,24 +60,24 @@ def _finding(check: str, clean: bool, text: str) -> AuditFinding:
 
 
 def _later_days(model: Network, split: Split) -> AuditFinding:
-    """Compare forecasts of the days within a window before and after changing its second half."""
+    """Compare the forecasts of the days within a window before and after its second half is changed."""
     from lstm_ae.models.inference import model_inputs
 
-    split, given = split.thin(MAX_WINDOWS), split.span - 1
-    window, lines, half = split.windows(), split.lines(), given // 2
+    split, steps = split.thin(MAX_WINDOWS), split.span - 1
+    window, lines, half = split.windows(), split.lines(), steps // 2
     other = window.copy()
     other[:, half:] *= 1.5
     before, after = (
-        model(model_inputs(model.inputs, values[:, :given], lines, values[:, given:]))["future"]
+        model(model_inputs(model.inputs, values[:, :steps], lines, values[:, steps:]))["future"]
         for values in (window, other)
     )
-    moved = int((before != after)[:, :half].any(axis=(1, 2)).sum())
-    text = f"the second half of each window was raised by half: the first half's forecasts moved in {moved:,} windows"
-    return _finding("later days of a window", not moved, text)
+    changes = int((before != after)[:, :half].any(axis=(1, 2)).sum())
+    text = f"after increasing the second half by 50%, the forecasts of the first half changed in {changes:,} windows"
+    return _finding("later days of a window", not changes, text)
 
 
 def _preparation(method: ForecastMethod, config: Snp, data: Data, panel: Panel) -> list[AuditFinding]:
-    """Compare forecasts and the scale before and after changing all rows after a day and preparing the data again."""
+    """Compare forecasts and the scale before and after all rows after a day are changed and prepared again."""
     panel, split = select_prices(config, panel), data.test
     days = split.days[:, method.steps]
     last = np.sort(days)[len(days) // 2]
@@ -87,10 +87,10 @@ def _preparation(method: ForecastMethod, config: Snp, data: Data, panel: Panel) 
     raised = np.where(later, np.float32(1.5), np.float32(1))[:, None]
     other = load_prices(config, panel._replace(values=panel.values * raised))
     before, after = (method.predict(*method.inputs(each))[:, 0, 0] for each in (split, other.test))
-    text = f"all rows after {last} were raised by half and prepared again"
+    text = f"after increasing all rows after {last} by 50%"
     same = all(np.array_equal(*pair) for pair in zip(data.scale[1:3], other.scale[1:3], strict=True))
-    scale = _finding("the scale", same, f"{text}: it {'stayed' if same else 'moved'}")
+    scale = _finding("the scale", same, f"{text}, it {'did not change' if same else 'changed'}")
     up_to = days <= until
-    moved = int((before[up_to] != after[up_to]).sum())
-    text = f"{text}: {moved:,} of {int(up_to.sum()):,} forecasts up to then moved"
-    return [scale, _finding("the days after a forecast", not moved, text)]
+    changes = int((before[up_to] != after[up_to]).sum())
+    text = f"{text}, {changes:,} of {int(up_to.sum()):,} forecasts up to then changed"
+    return [scale, _finding("the days after a forecast", not changes, text)]
