@@ -151,7 +151,8 @@ class SequenceClassifier(ClassifierMixin, Estimator):
         table = self._panel(X, reset=False, series=series)
         with self._naming_parameters():
             classified = classify_table(self._fitted.load(load_classifier), table, every_row=True)
-        probabilities = row_probabilities(classified)[steps - 1 :: steps] if steps else row_probabilities(classified)
+        step = steps or 1
+        probabilities = row_probabilities(classified)[step - 1 :: step]
         return np.where(np.isnan(probabilities), np.float32(1 / len(self.classes_)), probabilities)
 
     def evaluate(self, X: TableLike, y: ArrayLike) -> JsonObject:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from lstm_ae.artifacts import Artifact
 from lstm_ae.config import Config, Series, task_of
+from lstm_ae.config.base import ReconstructionConfig
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.evaluation import Evaluation
 from lstm_ae.json_types import JsonMapping
@@ -78,9 +79,13 @@ def load_study(config: Config) -> Study:
 
 def build_model(config: Config, data: Data) -> "keras.Model":
     """Build the untrained model of a config in the data's original units."""
+    from lstm_ae.models.initializers import start_as_delay_line
     from lstm_ae.models.scaling import in_own_units
 
-    return in_own_units(load_study(config).build(config, data), data.scale)
+    network = load_study(config).build(config, data)
+    if isinstance(config, ReconstructionConfig):
+        network = start_as_delay_line(network, config, data.train.span)
+    return in_own_units(network, data.scale)
 
 
 def no_artifacts(config: Any, model: Network, data: Data, evaluation: Evaluation) -> FittedArtifacts:

@@ -34,10 +34,8 @@ MAX_SHOWN = 10
 def build(config: Mnist, data: Data) -> "keras.Model":
     """Build a classifier from `sequence` `(batch, steps, features)` to `reconstruction` and `label`."""
     from lstm_ae.models.classifier import classifier
-    from lstm_ae.models.initializers import start_as_delay_line
 
-    network = classifier(config, steps=data.train.span, features=data.train.features, classes=CLASSES)
-    return start_as_delay_line(network, config, data.train.span)
+    return classifier(config, steps=data.train.span, features=data.train.features, classes=CLASSES)
 
 
 def evaluate(model: Network, data: Data) -> Evaluation:

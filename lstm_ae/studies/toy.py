@@ -28,10 +28,8 @@ fit_artifacts = no_artifacts
 def build(config: Toy, data: Data) -> "keras.Model":
     """Build an autoencoder from `sequence` to `reconstruction`, both `(batch, 50, 1)`."""
     from lstm_ae.models.autoencoder import autoencoder
-    from lstm_ae.models.initializers import start_as_delay_line
 
-    network = autoencoder(config, steps=data.train.span, features=data.train.features)
-    return start_as_delay_line(network, config, data.train.span)
+    return autoencoder(config, steps=data.train.span, features=data.train.features)
 
 
 def evaluate(model: Network, data: Data) -> Evaluation:

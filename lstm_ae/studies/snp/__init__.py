@@ -43,16 +43,12 @@ def build(config: Snp, data: Data) -> "keras.Model":
     """Build a forecaster from `past` to `future`, or an autoencoder from `sequence` to `reconstruction`."""
     from lstm_ae.models.autoencoder import autoencoder
     from lstm_ae.models.forecaster import step_forecaster
-    from lstm_ae.models.initializers import start_as_delay_line
 
-    features = data.train.features
     if config.goal == "reconstruct":
-        network = autoencoder(config, steps=config.window, features=features)
-    else:
-        typical = 1.0 if data.scale.kind == "log" else typical_change(data)
-        start = fit_joint_regression(data, config.window, 1) if config.starts_linear else None
-        network = step_forecaster(config, typical=typical, link=start and start[:2])
-    return start_as_delay_line(network, config, config.window)
+        return autoencoder(config, steps=config.window, features=data.train.features)
+    typical = 1.0 if data.scale.kind == "log" else typical_change(data)
+    start = fit_joint_regression(data, config.window, 1) if config.starts_linear else None
+    return step_forecaster(config, typical=typical, link=start and start[:2])
 
 
 def typical_change(data: Data) -> float:
