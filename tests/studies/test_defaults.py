@@ -30,7 +30,7 @@ def test_default_batch_and_code_sizes_follow_the_windows() -> None:
         assert found.batch_size == 8
     found, data = defaults.load_complete(dataclasses.replace(config, value_cols=("v",), window=7, code=7))
     assert found.code == 7
-    assert any("code: 7 are at least as many as the 7 values of a window" in note for note in data.source.notes)
+    assert any("code: 7 numbers for the 7 values of a window" in note for note in data.source.notes)
 
 
 def test_default_epoch_steps_limit_the_windows_of_large_tables(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,9 +61,7 @@ def default_code(config: Series, prepared: PreparedTable) -> tuple[int | None, d
         return code, notes if code < CODE_SIZE else {}
     if config.code < values:
         return config.code, {}
-    problem = (
-        f"{config.code} are at least as many as the {values} values of a window, so anomalies are reconstructed too"
-    )
+    problem = f"{config.code} numbers for the {values} values of a window, which reconstruct anomalies as well"
     return config.code, {"code": f"{problem}. Pass a smaller --code or a longer --window"}
 
 
