@@ -20,13 +20,8 @@ def test_skill_is_one_minus_the_error_ratio(error: float, baseline: float, expec
 
 def test_means_over_batches_are_summed_in_double_precision() -> None:
     """In float32, 2**24 + 1 equals 2**24."""
-    batches = [[np.array([value], np.float32)] for value in (2**24, 1, 1, 1)]
-    assert mean_over_batches(batches) == [(2**24 + 3) / 4]
-
-
-def test_means_over_batches_of_several_quantities() -> None:
-    flags, numbers = np.array([True, False]), np.arange(3)
-    assert mean_over_batches([[flags, numbers], [np.array([[True], [True]]), numbers[:1]]]) == [0.75, 0.75]
+    batches = [[np.array([value], np.float32), np.array([[value > 1], [True]])] for value in (2**24, 1, 1, 1)]
+    assert mean_over_batches(batches) == [(2**24 + 3) / 4, 5 / 8]
 
 
 def differences(days: int, seed: int = 0) -> np.ndarray:

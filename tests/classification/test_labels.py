@@ -79,10 +79,7 @@ def test_short_series_are_padded_with_missing_rows_at_start() -> None:
 
 @pytest.mark.parametrize(
     ("rows", "reason"),
-    [
-        (runs(9, rows=40), "9 series have a single class"),
-        ([*runs(20, rows=40), "r3,1,a"], "a series has several classes"),
-    ],
+    [(runs(9, rows=40), "9 series have a single"), ([*runs(20, rows=40), "r3,1,a"], "a series has several")],
     ids=["few", "mixed"],
 )
 def test_split_is_by_time_for_few_series_or_mixed_classes(rows: list[str], reason: str) -> None:

@@ -130,9 +130,8 @@ def test_bounds_are_in_the_units_of_the_data_up_to_the_last_known_step() -> None
     quantiles = np.zeros((2, 2, 199))
     quantiles[..., :99], quantiles[..., 100:] = -1, 2
     quantiles[1, 1, 100:] = np.inf
-    calibration = ErrorQuantiles(quantiles, fixed_scale(100, 10))
-    predicted = np.full((1, 3, 2), 110.0)
-    low, high = forecast_intervals(calibration, np.ones((1, 2, 2)), predicted, np.zeros((1, 4, 2)), [80])[80]
+    calibration, widths = ErrorQuantiles(quantiles, fixed_scale(100, 10)), np.ones((1, 2, 2))
+    low, high = forecast_intervals(calibration, widths, np.full((1, 3, 2), 110.0), np.zeros((1, 4, 2)), [80])[80]
     np.testing.assert_array_equal(low[0], [[100, 100], [100, 100], [np.nan, np.nan]])
     np.testing.assert_array_equal(high[0], [[130, 130], [130, np.nan], [np.nan, np.nan]])
 

@@ -128,8 +128,7 @@ def test_ordering_prices_does_not_change_the_modeled_price() -> None:
 def test_untrained_price_forecaster_without_link_is_persistence(path: str) -> None:
     config = config_of(path, inputs="ohlc", link="none")
     data = load(config)
-    model = build_model(config, data)
-    np.testing.assert_allclose(next_changes(model, data), 0, atol=1e-5)
+    np.testing.assert_allclose(next_changes(build_model(config, data), data), 0, atol=1e-5)
 
 
 @pytest.mark.parametrize(
