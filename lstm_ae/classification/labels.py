@@ -186,7 +186,7 @@ def drop_unlabeled_windows(data: Data, config: Series) -> Data:
         assert known.label is not None
         if not known.samples and split.samples:
             raise DataError(
-                f"The {name} split has no window whose last row has a class in {label}. Pass --split-by series if "
+                f"The {name} split holds no window whose last row has a class in {label}. Pass --split-by series if "
                 "whole series have a class, another --split, or label more rows",
                 code=Code.LABELS,
             )
@@ -197,7 +197,7 @@ def drop_unlabeled_windows(data: Data, config: Series) -> Data:
     seen = counts["training"] > 0
     if seen.sum() < 2:
         raise DataError(
-            "The training split has windows of only one class, "
+            "The training split holds windows of only one class, "
             f"{format_heading(config.classes[int(seen.argmax())])}. Pass "
             "--split-by series if whole series have a class, or rows of more classes in its time range",
             code=Code.LABELS,

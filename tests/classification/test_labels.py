@@ -150,12 +150,12 @@ def test_class_missing_from_training_is_noted() -> None:
         (
             [f"r0,{k},{'ab'[k > 75]}" for k in range(100)],
             {"window": 2},
-            "The training split has windows of only one class, a. Pass --split-by series",
+            "The training split holds windows of only one class, a. Pass --split-by series",
         ),
         (
             [f"r0,{k},{'ab'[k % 2] if k < 80 else ''}" for k in range(100)],
             {"window": 2},
-            "The test split has no window whose last row has a class in kind. Pass --split-by series",
+            "The test split holds no window whose last row has a class in kind. Pass --split-by series",
         ),
         ([*runs(30)[:-1], "r29,1,a"], {"window": 4}, "Pass a shorter --window or --horizon"),
     ],
