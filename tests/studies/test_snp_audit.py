@@ -76,7 +76,7 @@ def test_audit_finds_smoothing_over_later_days(path, monkeypatch):
     monkeypatch.setattr(audits, "load_prices", smoothed)
     findings = {each.check: each for each in audits.audit(KerasNetwork(build_model(config, data)), config, data, panel)}
     assert "the days after a forecast" in leaks(findings)
-    assert findings["the days after a forecast"].text.endswith("forecasts up to then moved")
+    assert findings["the days after a forecast"].text.endswith("forecasts up to then changed")
 
 
 def test_audit_finds_a_model_that_reads_later_days_of_the_window(path):
