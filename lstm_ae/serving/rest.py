@@ -13,7 +13,7 @@ from google.protobuf.json_format import MessageToDict
 
 from lstm_ae.export.layout import parse_version
 from lstm_ae.json_types import JsonMapping, JsonObject
-from lstm_ae.serving import metrics, web_page
+from lstm_ae.serving import metrics, openapi, web_page
 from lstm_ae.serving.errors import Refusal, StatusCode, invalid_argument, unknown_label
 from lstm_ae.serving.json_codec import read_predict_request, write_predictions
 from lstm_ae.serving.request_handler import RequestHandler
@@ -90,7 +90,7 @@ async def _respond_model(handler: RequestHandler, request: RestRequest) -> RestR
 def _respond_other(handler: RequestHandler, request: RestRequest) -> RestResponse:
     page = web_page.load_page_files()
     if request.method not in ("GET", "HEAD"):
-        is_known = request.path in ("/health", "/ready", metrics.PATH, web_page.MODELS_PATH, *page)
+        is_known = request.path in openapi.SERVER_PATHS or request.path in page
         raise Refusal(
             StatusCode.UNIMPLEMENTED,
             f"{request.method} is not supported for {request.path}. Use GET.",
@@ -102,9 +102,8 @@ def _respond_other(handler: RequestHandler, request: RestRequest) -> RestRespons
         return _respond_ready(handler)
     if request.path == metrics.PATH:
         return RestResponse(200, handler.metrics.text(), metrics.CONTENT_TYPE)
-    if request.path == web_page.MODELS_PATH:
-        catalog = handler.catalog
-        return _json_response([{"name": name, "version": str(catalog.find(name).version)} for name in catalog.names()])
+    if request.path == openapi.PATH:
+        return _json_response(openapi.describe_api(map(handler.catalog.find, handler.catalog.names())))
     if file := page.get(request.path):
         return RestResponse(200, file.content, file.kind, web_page.SECURITY_HEADERS)
     raise Refusal(StatusCode.NOT_FOUND, f"{request.path} does not exist.")
@@ -192,5 +191,5 @@ def model_metadata(handler: RequestHandler, name: str, version: int | None) -> J
     }
 
 
-def _json_response(content: JsonMapping | list[JsonObject]) -> RestResponse:
+def _json_response(content: JsonMapping) -> RestResponse:
     return RestResponse(200, json.dumps(content, indent=1).encode() + b"\n")

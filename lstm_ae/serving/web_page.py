@@ -8,7 +8,6 @@ from importlib.resources import files
 from typing import NamedTuple
 
 PAGE_PREFIX = "/page/"
-MODELS_PATH = "/page/models.json"
 
 _MEDIA_TYPES = {
     "html": "text/html; charset=utf-8",

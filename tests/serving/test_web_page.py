@@ -1,4 +1,4 @@
-"""Test the web page at / and its list of models."""
+"""Test the web page at / and the description of the served models."""
 
 import json
 import re
@@ -9,8 +9,8 @@ import pytest
 from served_models import ask, run, save, service
 
 from lstm_ae.serving import web_page
+from lstm_ae.serving.openapi import PATH
 from lstm_ae.serving.rest import RestResponse
-from lstm_ae.serving.web_page import MODELS_PATH
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +31,42 @@ def answers(folder: Path, *requests: tuple[Any, ...]) -> list[RestResponse]:
     return found
 
 
-def test_page_lists_models_and_their_latest_versions(models: Path) -> None:
-    (listed,) = answers(models, ("GET", MODELS_PATH))
-    assert (listed.status, listed.kind) == (200, "application/json")
-    assert json.loads(listed.content) == [{"name": "a b", "version": "1"}, {"name": "plus", "version": "2"}]
+def test_api_description_lists_models_and_their_latest_versions(models: Path) -> None:
+    (described,) = answers(models, ("GET", PATH))
+    assert (described.status, described.kind) == (200, "application/json")
+    content = json.loads(described.content)
+    assert content["tags"] == [{"name": "a b", "description": "1"}, {"name": "plus", "description": "2"}]
+    assert {"/v1/models/a%20b:predict", "/v1/models/plus/versions/2:predict"} <= content["paths"].keys()
+
+
+KINDS = {"number": 1, "text": "a", "truth": True, "long": 2, "double": 0.5}
+COLUMNS = {name: [value] for name, value in KINDS.items()} | {"text": [{"b64": "YQ=="}]}
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"instances": [[1.0, 2.0]]}, 200),
+        ({"instances": [{"x": [1.0]}], "signature_name": "serving_default"}, 200),
+        ({"inputs": {"x": [[1.0]]}, "signature_name": "whole"}, 200),
+        ({"instances": [KINDS], "signature_name": "kinds"}, 200),
+        ({"inputs": COLUMNS, "signature_name": "kinds"}, 200),
+        ({"instances": []}, 400),
+        ({"instances": [["word"]]}, 400),
+        ({"inputs": {"number": [1]}, "signature_name": "kinds"}, 400),
+        ({"instances": [KINDS | {"number": 0.5}], "signature_name": "kinds"}, 400),
+    ],
+)
+def test_api_description_agrees_with_the_server(models: Path, body: Any, status: int) -> None:
+    jsonschema = pytest.importorskip("jsonschema", reason="the extra [dev] has it")
+    path = "/v1/models/plus:predict"
+    described, answer = answers(models, ("GET", PATH), ("POST", path, body))
+    operation = json.loads(described.content)["paths"][path]["post"]
+    request = operation["requestBody"]["content"]["application/json"]["schema"]
+    response = operation["responses"]["200" if status == 200 else "default"]["content"]["application/json"]["schema"]
+    assert answer.status == status
+    assert jsonschema.Draft202012Validator(request).is_valid(body) == (status == 200)
+    jsonschema.validate(json.loads(answer.content), response)
 
 
 def test_web_page_files_are_served_with_security_headers(models: Path) -> None:
@@ -64,7 +96,7 @@ def test_paths_outside_the_web_page_are_not_found(models: Path, path: str) -> No
     assert [one.status for one in answers(models, ("GET", path))] == [404]
 
 
-@pytest.mark.parametrize("path", ["/", "/page/main.js", MODELS_PATH])
+@pytest.mark.parametrize("path", ["/", "/page/main.js", PATH])
 def test_web_page_files_refuse_post_and_accept_head(models: Path, path: str) -> None:
     post, head = answers(models, ("POST", path, {}), ("HEAD", path))
     assert (post.status, head.status) == (405, 200)

@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 from digit_makers import npz
-from hypothesis import given
-from hypothesis import strategies as st
 from report_makers import Page, made, metric
 from scipy import stats
 from searches import call, done, refused
@@ -77,7 +75,6 @@ BASELINE = wrong("persistence", 2e-4)
         (decide_comparison(V3, V2), CONFIRMED),
         (decide_comparison(V2, V3), REFUTED),
         (decide_comparison(accurate("a", 0.5, 0.7), accurate("b", 0.4, 0.65)), OPEN),
-        (decide_comparison(accurate("a", 0.4, 0.4), accurate("b", 0.4, 0.4)), OPEN),
         (decide_comparison(V3, V2, baseline=accurate("always", 0.98)), OPEN),
         (decide_comparison(accurate("a", 0.97, 0.971), BASE, 0.01), CONFIRMED),
         (decide_comparison(accurate("a", 0.955, 0.956), BASE, 0.01), REFUTED),
@@ -87,19 +84,16 @@ BASELINE = wrong("persistence", 2e-4)
         (decide_comparison(ALIKE, accurate("b", 0.970, 0.980, 0.990), 0.005, alike=True), OPEN),
         (decide_comparison(wrong("a", 1e-3, 1.1e-3), wrong("b", 1.1e-3, 1.2e-3), 2, alike=True), CONFIRMED),
         (decide_comparison(wrong("a", 1e-3, 1.01e-3), wrong("b", 9e-3, 9.1e-3), 2, alike=True), REFUTED),
-        (decide_comparison(accurate("a", 0.9), accurate("b", 0.1)), OPEN),
         (decide_comparison(accurate("a"), accurate("b", 0.1, 0.2), 0.5, alike=True), OPEN),
         # Each seed must reach the value, and only a whole training refutes it.
         (decide_reached(accurate("V4", 0.99), 0.98, whole=True), CONFIRMED),
         (decide_reached(accurate("V4", 0.98), 0.98, whole=False), CONFIRMED),
-        (decide_reached(accurate("V4", 0.97), 0.98, whole=True), REFUTED),
         (decide_reached(accurate("V4", 0.97), 0.98, whole=False), OPEN),
         (decide_reached(accurate("V4", 0.97, 0.99), 0.98, whole=True), OPEN),
         (decide_reached(accurate("V4"), 0.98, whole=True), OPEN),
         (decide_reached(wrong("LSTM", 2.5e-4), 3e-4, whole=True, baseline=BASELINE), REFUTED),
         (decide_reached(wrong("LSTM", 1e-4), 3e-4, whole=True, baseline=BASELINE), CONFIRMED),
         (decide_reached(accurate("pixels", 0.11, 0.13), 0.2, whole=True, reverse=True), CONFIRMED),
-        (decide_reached(accurate("pixels", 0.11, 0.13), 0.2, whole=False, reverse=True), OPEN),
         (decide_reached(accurate("pixels", 0.97), 0.2, whole=False, reverse=True), REFUTED),
     ],
     ids=str,
@@ -114,21 +108,6 @@ def test_decide_all_combines_decisions() -> None:
     assert decide_all([yes, yes]) == Decision(CONFIRMED, "a; a")
     assert decide_all([yes, unsure, unsure]) == Decision(OPEN, "a; c; c", "one seed")
     assert decide_all([yes, unsure, no]) == Decision(REFUTED, "a; c; b")
-
-
-shares = st.lists(st.floats(0.01, 0.99), min_size=2, max_size=4).map(tuple)
-
-
-@given(shares, shares)
-def test_comparison_is_antisymmetric(ours: tuple[float, ...], theirs: tuple[float, ...]) -> None:
-    turned = {CONFIRMED: REFUTED, REFUTED: CONFIRMED, OPEN: OPEN}
-    one, other = accurate("a", *ours), accurate("b", *theirs)
-    back = decide_comparison(other, one)
-    assert back.verdict == turned[decide_comparison(one, other).verdict]
-    # For errors, lower is better.
-    errors = (SettingResult(each.name, findings.MOVES, each.values) for each in (one, other))
-    assert decide_comparison(*errors).verdict == back.verdict
-    assert decide_comparison(one, one).verdict == OPEN
 
 
 # Measurements

@@ -1,8 +1,8 @@
 // Requests to the server. NaN and Infinity, which JSON does not have, are sent as these words.
 
 export async function models() {
-  const listed = await read(await fetch("page/models.json"));
-  return listed.map(({ name, version }) => ({
+  const { tags } = await read(await fetch("openapi.json"));
+  return tags.map(({ name, description: version }) => ({
     name,
     version,
     path: `/v1/models/${encodeURIComponent(name)}/versions/${version}`,
