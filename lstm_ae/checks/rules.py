@@ -65,7 +65,7 @@ IDENTIFIER_HEADING = re.compile(r"(?!NO$)(.*[\W_])?(?i:id|nr|no|code)|.*[a-z](Id
 NIGHT = 4 * UNITS["h"]
 
 # Largest number of candidates for `--id-col` to try: each reads the table once more.
-MAX_TRIED_IDS = 3
+MAX_TRIED_IDS = 4
 
 # Largest number of distinct words that may all represent missing values; more are probably text.
 MAX_MISSING_WORDS = 20

@@ -394,8 +394,8 @@ def _choose_id_columns(
     """Return candidate columns whose values leave no duplicate time in the first rows, text columns first.
 
     Candidates hold few distinct texts or integers. Each result is `ids` and one more column, or two if no single one is
-    sufficient. The last result adds the columns that are constant in the first rows, as in a table with one series
-    below the other.
+    sufficient. The last results add a column that is constant in the first rows, as in a table with one series below
+    the other.
     """
     cells, rows, distinct = sample.cells, len(times), {}
     for name in sample.names:
@@ -416,7 +416,7 @@ def _choose_id_columns(
                 sufficient.append((*ids, *more))
         if sufficient:
             constant = [name for name in possible if distinct[name][1] == 1 and name not in sufficient[0]]
-            return (*sufficient[:2], (*constant[:2], *sufficient[0])) if constant else tuple(sufficient)
+            return (*sufficient[:2], *((name, *sufficient[0]) for name in constant[:2]))
     return ()
 
 

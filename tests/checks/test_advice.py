@@ -75,6 +75,20 @@ def test_check_suggests_id_columns_instead_of_averaging_series(given: tuple[str,
         prepare_table(config, read_panel(config))
 
 
+def test_check_suggests_no_label_as_id_column() -> None:
+    """A label is constant in the first rows, as the plant is."""
+    times = np.datetime_as_string(np.arange("2024-01-01", "2024-03-01", 3600, "datetime64[s]").astype("datetime64[m]"))
+    lines = [
+        f"{time},{plant},{pump},{int(row > 1300)},{np.sin(row):.3f}"
+        for plant in ("north", "south")
+        for row, time in enumerate(times)
+        for pump in ("p1", "p2")
+    ]
+    Path("t.csv").write_text("\n".join(["time,plant,pump,failure,flow", *lines]) + "\n")
+    problem = inspect_table(Reading(data="t.csv", window=4)).findings[0]
+    assert [set(fix["id_col"]) for fix in problem.fixes] == [{"plant", "pump"}]
+
+
 def test_file_that_ends_within_a_number_is_noted() -> None:
     Path("t.csv").write_text("\n".join(["a", *map(str, range(600))]))
     found = {finding.topic: finding for finding in inspect_table(Reading(data="t.csv")).findings}
