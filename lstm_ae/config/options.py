@@ -196,8 +196,9 @@ class Options:
         fields = declared_options(type(self))
         for field in fields:
             object.__setattr__(self, field.name, check_value(field, getattr(self, field.name)))
-            if field.option.required and not getattr(self, field.name):
-                raise ConfigError(f"{field.name} is missing. Add it", code=Code.MISSING_OPTION)
+            if field.option.required and getattr(self, field.name) in ("", (), None):
+                text = field.option.help.rstrip(".")
+                raise ConfigError(f"{field.name} is missing. Add it: {text}", code=Code.MISSING_OPTION)
         for field in fields:
             if getattr(self, field.name) == field.default:
                 continue

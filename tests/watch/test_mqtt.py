@@ -1,9 +1,6 @@
 """MQTT: messages are acknowledged after their rows are stored."""
 
-import gc
 import json
-import os
-import socket
 from types import SimpleNamespace
 from typing import Any
 
@@ -91,19 +88,6 @@ def test_messages_of_a_lost_connection_are_not_acknowledged_on_the_next_one() ->
     assert (values(second), broker.acknowledged) == (["1", "2"], [])
     source.read(second.cursor)
     assert broker.acknowledged == [7, 8]
-
-
-def test_closed_connection_leaves_no_socket_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The client of paho-mqtt and its callbacks refer to each other, so only the garbage collector would close them."""
-    monkeypatch.setattr(mqtt, "TIMEOUT", 0.05)
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        sink = MqttTopic(url=f"mqtt://127.0.0.1:{silent.getsockname()[1]}").open()
-        gc.disable()
-        before = len(os.listdir("/proc/self/fd"))
-        with pytest.raises(RemoteError, match="has not answered"):
-            sink.check()
-        assert len(os.listdir("/proc/self/fd")) == before
-        gc.enable()
 
 
 def test_session_that_the_broker_has_forgotten_is_reported(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
