@@ -145,7 +145,7 @@ def error_by_step(errors: Mapping[str, Array], baseline: str, margin: ArrayLike 
     with np.errstate(invalid="ignore", divide="ignore"):
         gained = 100 * (1 - errors[""] / errors[baseline])
     lower.axhline(0, **ZERO)
-    lower.plot(ahead, gained, color=BLACK, linewidth=1.2, **marker)
+    lower.plot(ahead, gained, **MODEL, **marker)
     limit, band = largest(gained, 2), ""
     if margin is not None:
         half_width = 100 * np.asarray(margin, float)

@@ -102,18 +102,24 @@ def evaluated_splits(data: Data) -> dict[str, Split]:
 def history_columns(history: History) -> dict[str, list[float]]:
     """Return a history as columns; NaN where a row lacks a value that a later epoch has.
 
-    An epoch of several networks has the mean of those that were trained for it.
+    An epoch of several networks has their mean. Epochs after the first network stopped are left out, since the mean of
+    the others does not continue that of all.
 
     >>> history_columns([{"epoch": 0.0}, {"epoch": 1.0, "loss": 0.5}])
     {'epoch': [0.0, 1.0], 'loss': [nan, 0.5]}
-    >>> history_columns([{"seed": 0.0, "epoch": 1.0, "loss": 0.5}, {"seed": 1.0, "epoch": 1.0, "loss": 1.5}])
+    >>> rows = [(0.0, 1.0, 0.5), (1.0, 1.0, 1.5), (1.0, 2.0, 0.1)]
+    >>> history_columns([dict(zip(("seed", "epoch", "loss"), row)) for row in rows])
     {'epoch': [1.0], 'loss': [1.0]}
     """
     import pandas as pd
 
     if not history:
         return {}
-    means = pd.DataFrame(history).drop(columns="seed", errors="ignore").groupby("epoch", as_index=False).mean()
+    frame = pd.DataFrame(history)
+    if "seed" in frame:
+        common = frame["epoch"] <= frame.groupby("seed")["epoch"].max().min()
+        frame = frame[common].drop(columns="seed")
+    means = frame.groupby("epoch", as_index=False).mean()
     return {str(name): values.tolist() for name, values in means.items()}
 
 
