@@ -15,6 +15,7 @@ import keras
 from keras.export import ExportArchive
 
 from lstm_ae.config import Mnist, Series, Snp
+from lstm_ae.config.reading import TIME_OPTIONS
 from lstm_ae.data.calendar import input_columns, known_columns
 from lstm_ae.data.digits import pixel_permutation
 from lstm_ae.errors import Code, DataError, UnprovenError
@@ -149,6 +150,8 @@ def describe_model(run: ModelStore) -> JsonObject:
             "classes": config.classes,
         }
         record |= {"freq": config.freq} | {key: list(names) for key, names in lists.items() if names}
+        # A table without these options may have other times, between which rows seem to be missing.
+        record["times"] = {name: value for name in TIME_OPTIONS if (value := getattr(config, name)) is not None}
     return record
 
 

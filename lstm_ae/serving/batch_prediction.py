@@ -124,7 +124,8 @@ def _read_table(path: Path, model: CallableSignature) -> Panel:
     Raises:
         ConfigError, DataError: If the table cannot be read, two rows have the same time, or rows are missing.
     """
-    panel = read_panel(Reading(data=str(path), value_cols=model.features, id_col=model.id_columns), use="run")
+    options = {"value_cols": model.features, "id_col": model.id_columns, **model.times}
+    panel = read_panel(Reading(data=str(path), **options), use="run")
     same = np.flatnonzero((np.diff(panel.times) == 0) & (np.diff(panel.series) == 0))
     if len(same):
         raise DataError(

@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 
-from lstm_ae.config.reading import TimeStep, parse_step
+from lstm_ae.config.reading import TIME_OPTIONS, TimeStep, parse_step
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.export.layout import GRAPH_FILE, find_versions
 from lstm_ae.export.manifest import read_manifest
+from lstm_ae.json_types import JsonObject
 from lstm_ae.serving.loading import open_version
 from lstm_ae.serving.servable import Servable, callable_signatures, parse_signature
 from lstm_ae.serving.signatures import Signature
@@ -28,6 +29,7 @@ class CallableSignature(NamedTuple):
         features: The columns of the table of the training, in the order of the model's inputs; empty if unknown.
         step: The time between two rows of a series; empty if rows are consecutive regardless of time, and if it is
             unknown.
+        times: The options with which the times of the training were read.
     """
 
     model: str
@@ -36,6 +38,7 @@ class CallableSignature(NamedTuple):
     id_columns: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
     step: TimeStep = TimeStep()
+    times: JsonObject = {}
 
 
 def open_signature(folder: Path, signature: str, *, trust: bool = False) -> CallableSignature:
@@ -66,6 +69,8 @@ def open_signature(folder: Path, signature: str, *, trust: bool = False) -> Call
         columns = manifest.get(key)
         return tuple(map(str, columns)) if isinstance(columns, list) else ()
 
+    times = manifest.get("times")
+    times = times if isinstance(times, dict) else {}
     return CallableSignature(
         f"{directory.parent.name}/{directory.name}",
         chosen,
@@ -73,6 +78,7 @@ def open_signature(folder: Path, signature: str, *, trust: bool = False) -> Call
         names("id_columns"),
         names("features"),
         parse_step(str(manifest.get("freq"))) or TimeStep(),
+        {name: times[name] for name in TIME_OPTIONS if name in times},
     )
 
 

@@ -165,12 +165,13 @@ def test_predict_sets_the_horizon_of_a_forecast(tmp_path: Path) -> None:
 
 def test_signature_has_the_columns_and_the_step_from_the_manifest(tmp_path: Path) -> None:
     save(tmp_path / "m")
-    assert open_signature(tmp_path / "m", DEFAULT_SIGNATURE)[3:] == ((), (), TimeStep())
+    assert open_signature(tmp_path / "m", DEFAULT_SIGNATURE)[3:] == ((), (), TimeStep(), {})
     (tmp_path / "m" / "1" / "assets.extra").mkdir(exist_ok=True)
-    content = '{"format": 1, "files": {}, "id_columns": ["pump"], "features": ["a", "b"], "freq": "1h"}'
-    (tmp_path / "m" / "1" / "assets.extra" / "manifest.json").write_text(content)
+    times = {"time_zone": "Europe/Berlin"}
+    content = {"format": 1, "files": {}, "id_columns": ["pump"], "features": ["a", "b"], "freq": "1h", "times": times}
+    (tmp_path / "m" / "1" / "assets.extra" / "manifest.json").write_text(json.dumps(content))
     found = open_signature(tmp_path / "m", DEFAULT_SIGNATURE)
-    assert (found.id_columns, found.features, found.step) == (("pump",), ("a", "b"), TimeStep(UNITS["h"]))
+    assert found[3:] == (("pump",), ("a", "b"), TimeStep(UNITS["h"]), times)
 
 
 def test_open_signature_selects_the_newest_version_of_a_folder(tmp_path: Path) -> None:
