@@ -73,7 +73,7 @@ def compare_with_common(rows: "Sequence[JsonObject]", split: str) -> str:
     better = sum(own < common * (1 - TIED) for own, common in pairs)
     tied = sum(abs(own - common) <= common * TIED for own, common in pairs)
     median = statistics.median(own / common for own, common in pairs)
-    chosen = "; the epoch was chosen on it" * (split == "validation")
+    chosen = "; the epoch was chosen on it" if split == "validation" else ""
     return (
         f"{split}: own models beat the common model in {better:,} of {len(pairs):,} series"
         f"{f' and equal it in {tied:,}' if tied else ''}, median error {median:.3f} of the common one{chosen}"
@@ -122,7 +122,7 @@ def detect_in_fleet(
         raise DataError(f"No series of {data} has scores; see the notes above", code=Code.SERIES_NAME)
     # Without a file, the events are stored in the fleet, as those of a run are stored in the run.
     if events is None and scores is None:
-        events = fleet.directory / f"events{'-online' * online}.csv"
+        events = fleet.directory / f"events{'-online' if online else ''}.csv"
     files = {}
     if events is not None:
         files["events"] = write_table(events, event_table(detection.events, several=True))

@@ -173,9 +173,9 @@ def _detect_in_table(
     show_note([*notes, *describe_training_period(detection.prepared, run)], console)
     if files.events is None and files.scores is None and files.figure is None:
         # The report of the run shows these files. Online scores differ, and so do their events.
-        kind = "-online" * online
-        figure = run.directory / "figures" / f"detection{kind}.png"
-        files = dataclasses.replace(files, events=run.directory / f"events{kind}.csv", figure=figure)
+        suffix = "-online" if online else ""
+        figure = run.directory / "figures" / f"detection{suffix}.png"
+        files = dataclasses.replace(files, events=run.directory / f"events{suffix}.csv", figure=figure)
     written = {}
     try:
         # Drawing takes longer than the detection in a small table.

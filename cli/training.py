@@ -38,7 +38,7 @@ def complete_config(config: Config, console: Console) -> tuple[Config, "Data"]:
         config, data = choose_networks(config, load_study(config).load(config))
     describe_data(data, console)
     if isinstance(config, Series) and config.task == "anomaly" and not config.normal:
-        marked = " except those that --label-col marks" * (config.label_col is not None)
+        marked = "" if config.label_col is None else " except those that --label-col marks"
         console.say(f"  normal: all rows of the training and validation splits count as normal{marked} (see --normal)")
     return config, data
 

@@ -443,7 +443,7 @@ class FileSource(RowSource):
     def _infer_format(self, file: BinaryIO, path: Path, following: bool) -> LineFormat | None:
         """Return the format of a file; None if its first lines are not complete."""
         lines, partial, at_end = _read_block(file, 0, following)
-        if is_compressed([*lines, partial][0]):
+        if is_compressed(lines[0] if lines else partial):
             raise DataError(f"{quote(path)} is compressed. Decompress it", code=Code.FILE_FORMAT)
         form = self.reader.infer(lines[: self.reading.skip_rows + 50], str(path))
         if form is None and not at_end:
