@@ -78,7 +78,7 @@ def open_regular(
 
 
 def read_regular(path: Path, max_bytes: int) -> bytes:
-    """Return the content of a regular file of at most `most` bytes; raises as `open_regular` does."""
+    """Return the content of a regular file of at most `max_bytes` bytes; raises as `open_regular` does."""
     with open_regular(path, max_bytes, advice="Remove it.") as file:
         content = file.read(max_bytes + 1)
     if len(content) > max_bytes:

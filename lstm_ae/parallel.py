@@ -32,7 +32,7 @@ ROUND = 8
 # In place of the number of a job.
 WHOLE_POOL = -1
 
-# Number of jobs given up before any job is finished, from which on the others are not tried.
+# If this number of jobs is given up before any job is finished, the others are not tried.
 MAX_GIVEN_UP = 3
 
 

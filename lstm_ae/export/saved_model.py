@@ -150,7 +150,7 @@ def describe_model(run: ModelStore) -> JsonObject:
             "classes": config.classes,
         }
         record |= {"freq": config.freq} | {key: list(names) for key, names in lists.items() if names}
-        # A table without these options may have other times, between which rows seem to be missing.
+        # Times that are read with other options may differ, so that rows seem to be missing.
         record["times"] = {name: value for name in TIME_OPTIONS if (value := getattr(config, name)) is not None}
     return record
 

@@ -91,7 +91,7 @@ def _response_schemas(signature: Signature) -> list[JsonObject]:
 
 
 def _tensors_schema(tensors: Mapping[str, TensorSpec], skipped: int = 0, optional_name: bool = False) -> JsonObject:
-    """Return the schema of tensors by name; a single one is its value alone or, with `optional_name`, either."""
+    """Return the schema of tensors by name, or of a single tensor alone; `optional_name` also allows its name."""
     schemas = {name: _tensor_schema(spec, skipped) for name, spec in tensors.items()}
     if len(schemas) != 1:
         return _object(schemas)

@@ -26,11 +26,11 @@ from lstm_ae.training.optimizer import make_optimizer
 from lstm_ae.training.shrinkage import Correction
 from lstm_ae.training.steps import TrainingSteps, steps_per_epoch
 
-# Number of parts that a batch is split into. It affects results by rounding, and by the random
-# numbers of dropout and `deform`.
+# Number of parts that a batch is split into. It affects results by rounding, and by the random numbers of dropout and
+# `deform`.
 PARTS = 2
 
-# Minimum number of validation windows if an epoch is limited, which otherwise are a quarter of its training windows.
+# A limited epoch has a quarter as many validation windows as training windows, but at least this number.
 MIN_VALIDATION_WINDOWS = 10_000
 
 

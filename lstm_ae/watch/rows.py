@@ -57,7 +57,7 @@ class RowParser:
         self.columns = run_columns(config)
         # Records name their columns, and the source has skipped the lines above them.
         settings: JsonObject = {"columns": self.columns, "label_col": None, "skip_rows": 0}
-        # The source, and the file of the present rows or the source.
+        # The name of the source, and the name in errors, which is the file of the present rows if there is one.
         self.config, self.source, self.name = dataclasses.replace(config, **settings), name, name
         self._reader: PanelReader | None = None
 
