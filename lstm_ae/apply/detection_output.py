@@ -21,7 +21,7 @@ MIN_EXPECTED_COUNT = 0.1
 # Upper limit of the false alarms that is reported if the tail of the normal scores predicts fewer than one. Benchmark
 # series that do not change have 0.9 to 1.1 times the expected number of events if two are expected, but still one event
 # if 0.1 to 0.3 are expected.
-FEWEST_ALARMS = 2
+FALSE_ALARM_LIMIT = 2
 
 # Seconds of the units in which the duration of a table is described.
 PERIODS = {unit: UNITS[unit] for unit in ("hour", "day", "week", "month")}
@@ -141,7 +141,7 @@ def _describe_chance(detection: Detection, rows: int) -> str:
     known = format_count(len(threshold.normal), "normal score")
     number = format_expected(expected)
     if expected < 1 and rows > len(threshold.normal):
-        number = f"up to {FEWEST_ALARMS}, by the normal scores {number}"
+        number = f"up to {FALSE_ALARM_LIMIT}, by the normal scores {number}"
     series = f" of {len(detection.prepared.table.ids):,} series" if detection.several else ""
     return f"false alarms expected in as many normal rows{series}: {number} ({interval}, from {known})"
 

@@ -37,13 +37,13 @@ def sample_endpoints(
     for batch, length in ((1, window), (3, window)) if steps else ((1, window), (3, window), (5, 5)):
         inputs = sample_windows(network, batch, steps or length)
         for endpoint in endpoints:
-            steps_ahead = {}
+            horizon_inputs = {}
             if "horizon" in endpoint.specs:
-                steps_ahead["horizon"] = np.resize(np.array([2, 5, 0], np.int32), batch)
+                horizon_inputs["horizon"] = np.resize(np.array([2, 5, 0], np.int32), batch)
                 if "known" in inputs:
                     # Known values for four steps do not cover a horizon of five.
-                    steps_ahead["known"] = np.resize(inputs["known"], (batch, 4, inputs["known"].shape[2]))
-            yield endpoint, inputs | steps_ahead
+                    horizon_inputs["known"] = np.resize(inputs["known"], (batch, 4, inputs["known"].shape[2]))
+            yield endpoint, inputs | horizon_inputs
     for endpoint in endpoints:
         if steps and endpoint.specs[name].shape[1] is None:
             count = BLOCK_WINDOWS // 3 // steps + 2
