@@ -135,9 +135,10 @@ def _read_table(path: Path, model: CallableSignature) -> Panel:
         )
     # Series begin at the position 0, so that no difference between two series is above 1.
     missing = np.diff(grid_slots(panel, model.step)) - 1
-    for row in np.flatnonzero(missing > 0)[:1]:
+    if (missing > 0).any():
+        row = int(np.argmax(missing > 0))
         raise DataError(
-            f"{panel.where(int(row) + 1)}: the table lacks {format_count(int(missing[row]), 'row')} before this one "
+            f"{panel.where(row + 1)}: the table lacks {format_count(int(missing[row]), 'row')} before this one "
             f"at the model's step of {model.step.text}. Add rows without values, or apply the run with lstmae series",
             code=Code.PREDICTION_INPUT,
         )

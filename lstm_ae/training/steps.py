@@ -119,10 +119,9 @@ class TrainingSteps:
 
         def step(number: tf.Tensor, sums: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             index = tf.range(number * self.validation_batch, tf.minimum((number + 1) * self.validation_batch, samples))
-            parts = [
-                self._measure_part(self.validation_feed, index, part, training=False) for part in range(self.parts)
-            ]
-            values = tf.add_n(parts)
+            values = tf.add_n(
+                [self._measure_part(self.validation_feed, index, part, training=False) for part in range(self.parts)]
+            )
             return number + 1, sums + tf.cast(values, tf.float64)
 
         first, last = tf.constant(0, tf.int64), tf.constant(-(-samples // self.validation_batch), tf.int64)
