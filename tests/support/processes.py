@@ -47,7 +47,6 @@ def started(line, place, own_group=False):
         place: its working directory.
         own_group: whether it starts a process group, which can get what Ctrl-C sends.
     """
-    # The words are not in `sys.argv`, so that two directories of the same command record the same words.
     program = f"import sys; from lstm_ae_cli import main; sys.exit(main({shlex.split(line)}))"
     with subprocess.Popen(
         [sys.executable, "-c", program],
@@ -70,8 +69,9 @@ def forked(target, *arguments):
     process = FORKS.Process(target=target, args=arguments)
     process.start()
     process.join(CEILING)
+    code = process.exitcode  # None if the process hangs; the kill below must not replace it
     process.kill()
-    return process.exitcode
+    return code
 
 
 def _run_lstmae(line, place, kill_at_write, log):
