@@ -283,9 +283,7 @@ def test_threshold_of_rounding_errors_is_above_them(online: bool) -> None:
 
 
 def test_anomalies_outside_events() -> None:
-    event, threshold = (
-        Event(1, 2, 1, 3.0, 0.1, (1.0,), False, 1),
-        fit_threshold(parse_threshold("fixed:1"), np.ones(9), 2),
-    )
+    event = Event(1, 2, 1, 3.0, 0.1, (1.0,), False, 1)
+    threshold = fit_threshold(parse_threshold("fixed:1"), np.ones(9), 2)
     scored = ScoredSeries(np.array([0.5, 3, 2, 0.5, 2]), np.zeros((5, 1)), threshold, np.zeros(5), [event])
     assert np.flatnonzero(scored.outside_events).tolist() == [4]

@@ -49,7 +49,8 @@ def test_level_is_frozen_while_an_event_is_open() -> None:
 
 
 def test_level_has_a_lower_bound() -> None:
-    assert (level := level_of(memory=2)).relative(np.zeros(100))[-1] == 0
+    level = level_of(memory=2)
+    assert level.relative(np.zeros(100))[-1] == 0
     assert level.level == pytest.approx(MIN_LEVEL)
 
 
