@@ -40,10 +40,9 @@ TIME_DIRECTIVES = frozenset("YymBbdjHIpMSfzAa")
 TIME_ALTERNATIVES = ("Yy", "mBbj", "dj", "HI", "Hp")
 # A time whose parts all differ from the defaults of strptime for absent parts.
 PROBE = datetime.datetime(2003, 11, 28, 16, 27, 38, 123456, datetime.UTC)
-# Options that name columns that a forecast reads and does not predict.
 # Options on which the times of a table depend.
 TIME_OPTIONS = ("time_unit", "time_format", "date_order", "time_zone")
-
+# Options that name columns that a forecast reads and does not predict.
 COVARIATES = ("past_cols", "known_future", "static_cols")
 # Periodic calendar features, and the prefix of the others, which a country code follows.
 CALENDAR, HOLIDAY = ("hour", "weekday", "month"), "holiday:"
