@@ -170,7 +170,7 @@ class Series(Reading, Config):
         if self.threshold is not None:
             parse_threshold(self.threshold)
         if self.views and not {"network"} <= set(self.views) <= set(VIEW_NAMES):
-            raise ConfigError(f"--views needs network; shape, windows are optional. Received: {','.join(self.views)}")
+            raise ConfigError(f"--views needs network; optional: shape, windows. Received: {','.join(self.views)}")
         if self.task == "classify" and self.label_col is None:
             raise ConfigError("--task classify needs --label-col, the column of the classes", code=Code.MISSING_OPTION)
         if self.task == "classify" and self.scale == "series":

@@ -304,8 +304,9 @@ class Autoregression(NamedTuple):
 
 
 def _center(windows: Array, mean: Array) -> tuple[Float32Array, Array | None]:
-    """Return the differences from the mean, `(windows, values)`, 0 where missing, and a mask of missing values; None if
-    there are none.
+    """Return the differences from the mean, `(windows, values)`, 0 where missing, and a mask of missing values or None.
+
+    The mask is None if no value is missing.
     """
     centered: Float32Array = (np.asarray(windows, np.float32) - mean).reshape(len(windows), -1)
     missing = np.isnan(centered)

@@ -81,7 +81,7 @@ def last_index_level(X: TableLike) -> Any:
 
 
 def time_index(times: Int64Array, index: "pd.Index[Any]") -> pd.DatetimeIndex:
-    """Return times as nanoseconds in UTC as an index in the time zone of another index."""
+    """Return times, in nanoseconds since 1970 in UTC, as an index in the time zone of another index."""
     zone, utc = getattr(index, "tz", None), pd.DatetimeIndex(times.view("datetime64[ns]"))
     return utc if zone is None else utc.tz_localize("UTC").tz_convert(zone)
 
