@@ -130,7 +130,9 @@ def make_score_function(model: keras.Model, detector: ScoreParameters) -> tuple[
     shape_scores, memory = detector.shape or (None, None)
     shapes = tf.Variable(memory.shapes, trainable=False, name="shapes") if memory else None
     window_scores, columns = detector.windows or (None, None)
-    window_axes = tf.Variable(window_scores.distance.axes, trainable=False, name="windows") if window_scores else None
+    window_axes = None
+    if window_scores:
+        window_axes = tf.Variable(window_scores.distance.axes, trainable=False, name="window_axes")
 
     def distances(windows: tf.Tensor) -> tf.Tensor:
         scaled = inner_scaling(model)(with_series_scale(model, windows), training=False)["scaled"]
