@@ -69,11 +69,7 @@ def test_check_json_document_content() -> None:
     ]  # fmt: skip
     assert content["splits"]["training"] == {"rows": 280, "windows": 269}
     (note,) = content["problems"]
-    assert (note["topic"], note["fatal"], note["fixes"]) == (
-        "constants",
-        False,
-        ["--value-cols flow"],
-    )
+    assert (note["topic"], note["fatal"], note["fixes"]) == ("constants", False, ["--value-cols flow"])
 
 
 # Case: header and rows, options, the topic of the problem, and the options that solve it.

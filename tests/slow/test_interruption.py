@@ -20,11 +20,13 @@ TUNE = "toy tune --deterministic --epochs 4 --seed 1 --sequences 2000 --units 2,
     ids=["training, SIGTERM", "search, SIGINT"],
 )
 def test_interrupted_command_resumes_with_the_printed_one(line, begun, number, tmp_path):
-    completed(f"{line} --out whole", tmp_path)
-    command, left = interrupt(f"{line} --out 'my  run'", tmp_path, begun, number)
+    line += " --out 'my  run'"
+    (whole := tmp_path / "whole").mkdir()
+    completed(line, whole)
+    command, left = interrupt(line, tmp_path, begun, number)
     until_gone(left)
     completed(command, tmp_path)
-    assert contents(tmp_path / "my  run") == contents(tmp_path / "whole")
+    assert contents(tmp_path / "my  run") == contents(whole / "my  run")
 
 
 def test_repeated_signals_interrupt_training_once(tmp_path):

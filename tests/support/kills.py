@@ -12,7 +12,7 @@ from partitioned import RUN, write_dataset
 from processes import completed, finished
 
 # What differs between two commands that do the same.
-VOLATILE = re.compile(rb'"(command|created|seconds|path|text|data)": ("[^"]*"|[0-9.e+-]+)')
+VOLATILE = re.compile(rb'"(created|seconds|path|text|data)": ("[^"]*"|[0-9.e+-]+)')
 
 
 class Command(NamedTuple):

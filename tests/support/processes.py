@@ -47,9 +47,9 @@ def started(line, place, own_group=False):
         place: its working directory.
         own_group: whether it starts a process group, which can get what Ctrl-C sends.
     """
-    program = f"import sys; from lstm_ae_cli import main; sys.exit(main({shlex.split(line)}))"
+    program = "import sys; from lstm_ae_cli import main; sys.exit(main())"
     with subprocess.Popen(
-        [sys.executable, "-c", program],
+        [sys.executable, "-c", program, *shlex.split(line)],
         cwd=place,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -92,7 +92,9 @@ def _run_lstmae(line, place, kill_at_write, log):
         for number in (1, 2):
             os.dup2(file.fileno(), number)
     os.chdir(place)
-    sys.exit(main(shlex.split(line)))
+    # Runs record the command line.
+    sys.argv[1:] = shlex.split(line)
+    sys.exit(main())
 
 
 def finished(line, place, kill_at_write=0):
