@@ -15,7 +15,6 @@ from lstm_ae.plots.base import BLACK, BLUE, GRAY, VERMILLION, Style, figure, lab
 from lstm_ae.plots.lines import (
     MODEL,
     PERSISTENCE,
-    TRUTH,
     ZERO,
     format_date_axis,
     time_axis_label,
@@ -72,7 +71,7 @@ def forecast_panels(
     zone: tzinfo | None = None,
     title: str = "",
 ) -> Figure:
-    """Draw the end of the past and the forecast with its intervals, one panel per forecast.
+    """Draw the actual values and the forecast with its intervals, one panel per forecast.
 
     Args:
         times: `(n, steps)` datetime64 or row numbers.
@@ -93,7 +92,8 @@ def forecast_panels(
     for k, axes in enumerate(fig.axes):
         x, ahead = (time_numbers(each[k]) if dates else np.asarray(each[k], float) for each in (times, times_ahead))
         axes.axvspan(x[-1], ahead[-1], color="#f1f1f1", zorder=0, linewidth=0)
-        past_line = axes.plot(x, past[k], color=BLACK, linewidth=1.0)[0]
+        known = (x, past[k]) if truth is None else (np.r_[x, ahead], np.r_[past[k], truth[k]])
+        actual = axes.plot(*known, color=BLACK, linewidth=1.0)[0]
         bands = [
             axes.fill_between(ahead, low[k], high[k], color=color, linewidth=0, label=f"{level}%")
             for color, (level, (low, high)) in zip(
@@ -102,7 +102,6 @@ def forecast_panels(
                 strict=True,
             )
         ]
-        actual = [] if truth is None else axes.plot(ahead, truth[k], **TRUTH, zorder=2)
         marker: Style = {"marker": "D", "markersize": 3.2} if len(ahead) == 1 else {}
         model = axes.plot(ahead, future[k], **MODEL, **marker, zorder=4)[0]
         base = axes.plot(ahead, naive[k], **PERSISTENCE, **marker, zorder=3)[0]
@@ -113,8 +112,8 @@ def forecast_panels(
     # Intervals that are not available have no entry in the legend.
     available = {f"{level}%" for level, ends in intervals.items() if np.isfinite(ends).any()}
     bands = [band for band in bands if band.get_label() in available]
-    handles = [past_line, *actual, model, base, *bands]
-    labels = ["Past", *(["Actual"] if actual else []), "Forecast", baseline[0].upper() + baseline[1:]]
+    handles = [actual, model, base, *bands]
+    labels = ["Past" if truth is None else "Actual", "Forecast", baseline[0].upper() + baseline[1:]]
     legend(fig, handles, [*labels, *(f"{band.get_label()} interval" for band in bands)])
     return with_title(fig, title) if title else fig
 

@@ -20,7 +20,8 @@ MODEL: Style = {"color": VERMILLION, "linestyle": (0, (4, 1.5)), "linewidth": 1.
 
 PERSISTENCE: Style = {"color": GRAY, "linestyle": (0, (1, 1)), "linewidth": 1.1}
 
-ZERO: Style = {"color": GRAY, "linewidth": 0.8, "zorder": 1}
+# Above bands and below lines.
+ZERO: Style = {"color": GRAY, "linewidth": 0.8, "zorder": 1.5}
 
 # Labels of the lines.
 RECONSTRUCTION = ("Original", "Reconstruction", "Error: reconstruction − original")
