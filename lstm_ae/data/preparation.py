@@ -175,7 +175,7 @@ def _choose_lengths(
         return WindowLengths(window, horizon)
     configured = getattr(config, "season", None)
     season, strongest, reason, periodic = (
-        DefaultSteps(configured, configured, "the given season")
+        DefaultSteps(configured, configured, "from the given season")
         if configured
         else choose_default_steps(table, step, find_training())
     )

@@ -98,9 +98,9 @@ def choose_default_steps(table: Panel, step: TimeStep, training: BoolArray) -> D
     columns = list(_find_seasons_by_column(table, step, training, MAX_COLUMNS))
     best = max(range(len(columns)), key=lambda index: columns[index].share)
     if fits := [steps for steps in columns[best].steps if steps <= MAX_DEFAULT_WINDOW]:
-        return DefaultSteps(fits[0], fits[-1], f"the season of {format_heading(table.layout.targets[best])}")
+        return DefaultSteps(fits[0], fits[-1], f"from the season of {format_heading(table.layout.targets[best])}")
     if 0 < (usual := usual_season(step)) <= MAX_DEFAULT_WINDOW:
-        return DefaultSteps(usual, usual, "the usual season of the sampling interval")
+        return DefaultSteps(usual, usual, "from the usual season of the sampling interval")
     return DefaultSteps(
         DEFAULT_WINDOW, DEFAULT_WINDOW, f"as no season of at most {MAX_DEFAULT_WINDOW} was found", False
     )

@@ -203,7 +203,7 @@ def test_default_steps_use_the_column_with_the_strongest_season() -> None:
     random = np.random.default_rng(0)
     table = table_of({"noise": random.normal(size=800), "load": wave(800, 24) + random.normal(size=800) / 4}, "1h")
     found = choose_default_steps(table, step("1h"), np.ones(800, bool))
-    assert found[:3] == (24, 24, "the season of load")
+    assert found[:3] == (24, 24, "from the season of load")
     assert season.find_column_seasons(table, step("1h"), np.ones(800, bool)) == ((), (24,))
 
 
