@@ -71,7 +71,10 @@ def predict_file(
     signature = model.signature
     if (HORIZON in signature.inputs) != (horizon is not None):
         raise ConfigError(
-            "--horizon is for signatures with the input horizon, which require it. Add or remove it",
+            f"The signature {signature.name!r} has no horizon. Remove --horizon, or choose one that forecasts with "
+            "--signature"
+            if horizon
+            else f"The signature {signature.name!r} forecasts any number of steps. Add --horizon",
             code=Code.PREDICTION_INPUT,
         )
     names = [name for name in signature.inputs if name != HORIZON]
