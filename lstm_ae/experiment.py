@@ -130,8 +130,8 @@ def train_or_resume(
 
 
 def _train(run: Run, config: Config, data: Data, observer: TrainingObserver, figures: bool) -> Run:
-    observer.on_start(run.directory)
     with run.hold():
+        observer.on_start(run.directory)
         known = identity(config, data) | {"versions": runs.installed_versions()}
         details = {"state": run.state, "identity": known, "observer": _HistoryWriter(run, observer)}
         fitted, result = train_model(config, data, record=run.about(), name=run.name, **details)
