@@ -241,7 +241,7 @@ def test_history_round_trips_exactly_without_a_training_loss_of_epoch_0() -> Non
     rows = [start, {"epoch": 1.0, "loss": 0.1 + 0.2, "val_loss": 1e-300}]
     run.write_history(rows)
     assert run.history() == rows
-    assert (run.directory / "history.csv").read_text().splitlines()[:2] == ["epoch,loss,val_loss", "0.0,,0.5"]
+    assert (run.directory / "history.csv").read_text().splitlines()[:2] == ["epoch,loss,val_loss", "0,,0.5"]
 
 
 def full_disk(*_: Any) -> None:
