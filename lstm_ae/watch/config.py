@@ -57,7 +57,7 @@ class MonitorOptions(Options):
     """Options of a monitor: a run that scores the rows of a source."""
 
     name: str = option("", "Name in messages and metrics: letters, digits, and - _ .")
-    run: str = option("", "Run directory, or latest.", required=True)
+    run: str = option("", "Run directory, or latest for the latest finished one in runs.", required=True)
     threshold: str | None = option(None, "Threshold rule, such as budget:1/week (default: as trained).")
     adapt: int | None = option(None, "Rows over which the threshold follows slow change (default: never).", minimum=2)
     sinks: tuple[str, ...] = option((), "Names of the sinks (default: all).")
