@@ -11,7 +11,6 @@ from pathlib import Path
 import matplotlib.image
 import numpy as np
 import pytest
-import typer
 from digit_makers import npz
 from helps import commands, examples
 from lstm_ae_cli import main
@@ -124,7 +123,6 @@ def read_help(capsys, monkeypatch):
     return call
 
 
-@pytest.mark.skipif(typer.__version__ < "0.29", reason="older versions of Typer show values differently")
 def test_help_screens_equal_the_recorded_ones(read_help):
     """Compare names, values, and defaults; `LSTMAE_UPDATE_GOLDEN=1` records the screens of changed commands."""
     found = {}
