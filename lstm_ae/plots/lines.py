@@ -36,6 +36,7 @@ def comparison(
     *,
     naive: ArrayLike | None = None,
     quantity: str = "Value",
+    zone: tzinfo | None = None,
 ) -> Figure:
     """Draw originals and reconstructions, or actual values with forecasts and persistence, and the errors below.
 
@@ -46,6 +47,7 @@ def comparison(
         names: names of the samples.
         naive: `(n, steps)` persistence; None for reconstructions.
         quantity: label of the y axis.
+        zone: time zone of the x axis.
     """
     truths, models = np.asarray(actual, float), np.asarray(model, float)
     count, dates = len(truths), np.issubdtype(x[0].dtype, np.datetime64)
@@ -67,7 +69,7 @@ def comparison(
             lower.plot(steps, ours - truth, marker="D", markersize=3, markerfacecolor="white", **MODEL)
             lower.plot(steps, theirs - truth, marker=".", markersize=4, **PERSISTENCE)
         if dates:
-            format_date_axis(lower, 8 // min(count, 2))
+            format_date_axis(lower, 8 // min(count, 2), zone)
         label(upper, title=f"{shorten(name)}: {text}")
         label(lower, x="Date" if dates else "Step")
     label(fig.axes[0], y=shorten(quantity))

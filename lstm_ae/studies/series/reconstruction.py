@@ -384,10 +384,12 @@ def figures(model: Network, data: Data, history: History) -> dict[str, "Figure"]
     window = split.windows()
     outputs = model(model_inputs(model.inputs, window, split.lines()))["reconstruction"]
     names, steps = ["First window", "Last window"][: split.samples], np.arange(split.span)
-    figure = comparison(split.samples * [steps], window[..., 0], outputs[..., 0], names, quantity=data.feature_names[0])
-    if split.features > 1:
-        with_title(figure, f"First of {split.features:,} columns, in original units")
+    when = split.samples * [steps] if split.time is None else list(split.time[split.starts[:, None] + steps])
+    quantity = data.feature_names[0]
+    figure = comparison(when, window[..., 0], outputs[..., 0], names, quantity=quantity, zone=data.clock)
+    columns = f", first of {split.features:,} columns" if split.features > 1 else ""
+    where = "Test split" if data.test.samples else "Validation split"
     return {
-        "reconstruction": figure,
+        "reconstruction": with_title(figure, f"{where}{columns}, in original units"),
         "loss": draw_history(history),
     }
