@@ -305,14 +305,14 @@ def keep_better(
 
     if not config.starts_linear or not result.best_epoch:
         return model, result
-    start = _build(config, data)
-    if data.classes:
+    start = None if data.classes else _build(config, data)
+    if start is None:
         comparison, seconds = compare_out_of_fold(config, data, result.best_epoch, observer)
         result = result._replace(seconds=result.seconds + seconds)
     else:
         comparison = compare_with_start(data, KerasNetwork(model), KerasNetwork(start))
     result = result._replace(comparison=comparison)
-    return (model, result) if replaces_start(comparison) else (start, result.at_start())
+    return (model, result) if replaces_start(comparison) else (start or _build(config, data), result.at_start())
 
 
 def _build(config: Config, data: Data) -> "keras.Model":
@@ -355,8 +355,12 @@ def compare_out_of_fold(
         forwarder = MemberObserver(shown, member=number, members=len(folds), seed=single.seed, before=())
         model, result = fit_model(single, rows, until=epochs, as_trained=True, best=False, observer=forwarder)
         seconds += result.seconds
-        ours.append(find_correct(KerasNetwork(model), held) & (not result.diverged))
-        theirs.append(find_correct(KerasNetwork(_build(single, rows)), held))
+        network = KerasNetwork(model)
+        ours.append(find_correct(network, held) & (not result.diverged))
+        # With weights of zero, the network adds nothing to its linear start, which is not trainable.
+        for variable in model.trainable_variables:
+            variable.assign(np.zeros(variable.shape))
+        theirs.append(find_correct(network, held))
     verdict = compare_classifiers(np.concatenate(ours), np.concatenate(theirs), name=START, what="windows")
     return verdict._replace(remark=OUT_OF_FOLD), seconds
 
