@@ -16,9 +16,11 @@ from pathlib import Path
 import hypothesis  # It inspects references, and must be imported before objects are frozen below.
 import pytest
 
+from lstm_ae.evaluation import Verdict
+from lstm_ae.experiment import compare_out_of_fold
 from lstm_ae.startup import pause_garbage_collection
 from lstm_ae.studies.networks import SHORT_TRAINING
-from lstm_ae.studies.start import FOLDS
+from lstm_ae.studies.start import OUT_OF_FOLD, START
 
 # Set this before TensorFlow is imported. Its startup messages would hide the output of failing tests.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -101,25 +103,28 @@ def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def _train_by_default(short: int, folds: int) -> Iterator[None]:
-    from lstm_ae.studies import networks, start
+def _better_out_of_fold(config, data, epochs, observer):
+    observer.on_folds(3)
+    return Verdict("beats", START, 0.5, 0.01, windows=100, remark=OUT_OF_FOLD), 0.0
 
+
+def _train_by_default(short: int, compare: object) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(networks, "SHORT_TRAINING", short)
-        patch.setattr(start, "FOLDS", folds)
+        patch.setattr("lstm_ae.studies.networks.SHORT_TRAINING", short)
+        patch.setattr("lstm_ae.experiment.compare_out_of_fold", compare)
         yield
 
 
 @pytest.fixture(scope="session", autouse=True)
 def single_networks() -> Iterator[None]:
-    """Train one network by default, and classifiers on the fewest folds; not in the processes of commands."""
-    yield from _train_by_default(short=0, folds=3)
+    """Train one network by default, and none on the folds of classifiers; not in the processes of commands."""
+    yield from _train_by_default(0, _better_out_of_fold)
 
 
 @pytest.fixture(scope="module")
 def several_networks() -> Iterator[None]:
-    """Train as many networks by default, and classifiers on as many folds, as outside of tests."""
-    yield from _train_by_default(SHORT_TRAINING, FOLDS)
+    """Train as many networks by default as outside of tests, also on the folds of classifiers."""
+    yield from _train_by_default(SHORT_TRAINING, compare_out_of_fold)
 
 
 @contextlib.contextmanager
