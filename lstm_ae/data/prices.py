@@ -294,7 +294,7 @@ def _choose_scale(config: Snp, data: Data) -> Scale:
         return company_scale(values, lines, companies)
     rows = np.arange(len(train.series))
     if config.split == "report":
-        rows = np.unique(train.starts[:, None] + np.arange(train.span))
+        rows = np.unique(train.rows())
     if config.scaling == "log":
         return log_scale(train.series[rows], train.segment_ids()[rows], volume=config.fields[-1] == "volume")
     assert train.line is not None

@@ -62,6 +62,11 @@ class Split(NamedTuple):
         """Number of values per row."""
         return int(self.series.shape[1])
 
+    def rows(self, index: SampleIndex = slice(None), steps: SampleIndex = slice(None)) -> Int64Array:
+        """Return the rows of samples, `(samples, steps)` int64, of all or of the selected samples and steps."""
+        rows: Int64Array = self.starts[index][:, None] + np.arange(self.span)[steps]
+        return rows
+
     def windows(self, index: SampleIndex = slice(None)) -> Float32Array:
         """Return the selected samples as a copy.
 
@@ -71,8 +76,7 @@ class Split(NamedTuple):
         Returns:
             `(samples, span, features)` float32.
         """
-        rows = self.starts[index][:, None] + np.arange(self.span)
-        windows: Float32Array = self.series[rows]
+        windows: Float32Array = self.series[self.rows(index)]
         return windows
 
     def lines(self, index: SampleIndex = slice(None)) -> NDArray[np.int32] | None:
@@ -88,14 +92,14 @@ class Split(NamedTuple):
         Returns:
             `(samples, n)` int64.
         """
-        rows: Int64Array = self.starts[:, None] + np.arange(self.span)[steps]
+        rows = self.rows(steps=steps)
         return rows if self.time is None else self.time[rows].astype(np.int64)
 
     @property
     def days(self) -> NDArray[np.datetime64]:
         """Day of each row of each sample, `(samples, span)` datetime64[D]; the rows must have dates."""
         assert self.time is not None
-        days: NDArray[np.datetime64] = self.time[self.starts[:, None] + np.arange(self.span)].astype("datetime64[D]")
+        days: NDArray[np.datetime64] = self.time[self.rows()].astype("datetime64[D]")
         return days
 
     def moments(self, steps: int) -> Array:

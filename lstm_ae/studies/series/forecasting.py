@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
 from lstm_ae.config import Series
 from lstm_ae.data.windows import Data
 from lstm_ae.evaluation import Evaluation
@@ -126,7 +124,7 @@ def figures(model: Network, data: Data, history: History) -> dict[str, "Figure"]
     intervals = forecast_intervals(spread, widths, predicted, past, INTERVAL_LEVELS, lines)
     naive = next(iter(fitted.predict(forecast_windows(data, few, slice(None), steps)).values()))
     naive = data.scale.unscaled(naive, past, lines)
-    rows = few.starts[:, None] + np.arange(split.span)
+    rows = few.rows()
     when = rows if split.time is None else split.time[rows]
     figure = forecasts.forecast_panels(
         when[:, :steps],

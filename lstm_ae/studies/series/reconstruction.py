@@ -383,8 +383,8 @@ def figures(model: Network, data: Data, history: History) -> dict[str, "Figure"]
     split = data.latest.thin(2)
     window = split.windows()
     outputs = model(model_inputs(model.inputs, window, split.lines()))["reconstruction"]
-    names, steps = ["First window", "Last window"][: split.samples], np.arange(split.span)
-    when = split.samples * [steps] if split.time is None else list(split.time[split.starts[:, None] + steps])
+    names = ["First window", "Last window"][: split.samples]
+    when = list(np.tile(np.arange(split.span), (split.samples, 1)) if split.time is None else split.time[split.rows()])
     quantity = data.feature_names[0]
     figure = comparison(when, window[..., 0], outputs[..., 0], names, quantity=quantity, zone=data.clock)
     columns = f", first of {split.features:,} columns" if split.features > 1 else ""
