@@ -245,7 +245,8 @@ def find_gaps(table: Panel, places: Int64Array, max_gap: int) -> Gaps:
     """
     observed = np.flatnonzero(table.is_observed)
     steps = np.diff(places[observed])[~run_starts(table.series[observed])[1:]] - 1
-    return Gaps(int((steps > 0).sum()), int(steps.sum()), int(steps.max(initial=0)), int((steps > max_gap).sum()))
+    steps = steps[steps > 0]
+    return Gaps(len(steps), int(steps.sum()), int(steps.max(initial=0)), int((steps > max_gap).sum()))
 
 
 # Largest factor by which filling gaps may lengthen a table.

@@ -121,6 +121,8 @@ def test_common_step_and_gaps_are_counted() -> None:
     assert common_step(table) == HOUR
     assert grid_slots(table, HOUR).tolist() == [0, 1, 2, 5, 6, 7, 12]
     assert find_gaps(table, grid_slots(table, HOUR), 3) == (2, 6, 4, 1)
+    # A row too close to the one before it takes no step off a gap.
+    assert find_gaps(table, np.array([0, 0, 0, 5, 6, 7, 12]), 3) == (2, 8, 4, 2)
 
 
 RANDOM = np.random.default_rng(0)
