@@ -96,11 +96,15 @@ class Split(NamedTuple):
         return rows if self.time is None else self.time[rows].astype(np.int64)
 
     @property
+    def times(self) -> Array:
+        """Times of each sample, `(samples, span)` datetime64, or row numbers without times."""
+        return self.rows() if self.time is None else self.time[self.rows()]
+
+    @property
     def days(self) -> NDArray[np.datetime64]:
         """Day of each row of each sample, `(samples, span)` datetime64[D]; the rows must have dates."""
         assert self.time is not None
-        days: NDArray[np.datetime64] = self.time[self.rows()].astype("datetime64[D]")
-        return days
+        return self.times.astype("datetime64[D]")
 
     def moments(self, steps: int) -> Array:
         """Return the time of each forecast, rounded down to the sampling interval.

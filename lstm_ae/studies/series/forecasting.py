@@ -124,12 +124,10 @@ def figures(model: Network, data: Data, history: History) -> dict[str, "Figure"]
     intervals = forecast_intervals(spread, widths, predicted, past, INTERVAL_LEVELS, lines)
     naive = next(iter(fitted.predict(forecast_windows(data, few, slice(None), steps)).values()))
     naive = data.scale.unscaled(naive, past, lines)
-    rows = few.rows()
-    when = rows if split.time is None else split.time[rows]
     figure = forecasts.forecast_panels(
-        when[:, :steps],
+        few.times[:, :steps],
         past[..., 0],
-        when[:, steps:],
+        few.times[:, steps:],
         predicted[..., 0],
         naive[..., 0],
         baseline=errors.naive,
