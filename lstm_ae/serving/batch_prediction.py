@@ -71,10 +71,7 @@ def predict_file(
     signature = model.signature
     if (HORIZON in signature.inputs) != (horizon is not None):
         raise ConfigError(
-            f"The signature {signature.name!r} has no horizon. Remove --horizon, or choose one that forecasts with "
-            "--signature"
-            if horizon
-            else f"The signature {signature.name!r} forecasts any number of steps. Add --horizon",
+            f"Signature {signature.name!r} {'has no horizon. Remove' if horizon else 'needs a horizon. Add'} --horizon",
             code=Code.PREDICTION_INPUT,
         )
     names = [name for name in signature.inputs if name != HORIZON]
