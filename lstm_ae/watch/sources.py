@@ -315,7 +315,7 @@ class LineReader:
         try:
             text = line.decode(self.encoding)
         except UnicodeDecodeError as error:
-            problem = f"byte 0x{line[error.start]:02x} is not {self.encoding}. Set encoding in [reading]"
+            problem = f"byte 0x{line[error.start]:02x} is not {self.encoding}. Set encoding in [monitors.reading]"
             raise line_error(name, number, problem) from None
         return text.removeprefix("\ufeff") if number == 1 else text
 
@@ -448,8 +448,8 @@ class FileSource(RowSource):
         form = self.reader.infer(lines[: self.reading.skip_rows + 50], str(path))
         if form is None and not at_end:
             raise DataError(
-                f"{path}: no header and row in the first {BLOCK_BYTES} bytes. Set skip_rows in [reading], or move the "
-                "file away",
+                f"{path}: no header and row in the first {BLOCK_BYTES} bytes. Set skip_rows in "
+                "[monitors.reading], or move the file away",
                 code=Code.TABLE_HEADER,
             )
         return form
