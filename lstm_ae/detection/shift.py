@@ -156,4 +156,4 @@ def describe_shifts(descriptions: Mapping[str, str], length: int, command: str) 
     series = f" of {format_heading(name)}" if name else ""
     if count > 1:
         series += f" and {count - 1:,} more series"
-    return f"Drift{series} over {length:,} rows or more: {first}. Train again on later rows: {command}"
+    return f"Drift{series} over {length:,} rows or more: {first}. Train again on later rows, as with: {command}"
