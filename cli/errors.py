@@ -35,7 +35,7 @@ EXIT_CODES: tuple[tuple[type[LstmAeError], int], ...] = (
     (LstmAeError, 1),
 )
 
-DEFAULT_INTERRUPTION = Interrupted("Interrupted; no training was running")
+DEFAULT_INTERRUPTION = Interrupted("Interrupted; there is no training to resume")
 
 
 def run_guarded(command: Callable[[], object], arguments: list[str], signals: list[int]) -> int:

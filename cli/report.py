@@ -112,7 +112,7 @@ def register(app: typer.Typer) -> None:
         *,
         out: Annotated[
             Path | None,
-            named("<path>", "HTML file (default: report.html); with --tour a directory for everything."),
+            named("<path>", "HTML file (default: report.html, of one run in its directory); with --tour a directory."),
         ] = None,
         tour: Annotated[bool, switch("tour", "Repeat the source report and check its findings; resumes.")] = False,
         level: Annotated[

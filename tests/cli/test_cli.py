@@ -191,7 +191,7 @@ def test_train_writes_a_complete_run_directory():
     found = document("toy train --sequences 200 --epochs 2 --units 4 --out 'my run'")
     assert found["run"] == "my run"
     assert found["metrics"] == json.loads(Path("my run/metrics.json").read_text())
-    assert [row["epoch"] for row in rows_of("my run/history.csv")] == ["0.0", "1.0", "2.0"]
+    assert [row["epoch"] for row in rows_of("my run/history.csv")] == ["0", "1", "2"]
     assert [row["loss"] == "" for row in rows_of("my run/history.csv")] == [True, False, False]
     assert json.loads(Path("my run/config.json").read_text())["config"]["units"] == 4
     for figure in ("reconstruction", "loss"):
