@@ -196,8 +196,8 @@ def test_train_writes_a_complete_run_directory():
     assert json.loads(Path("my run/config.json").read_text())["config"]["units"] == 4
     for figure in ("reconstruction", "loss"):
         picture(f"my run/figures/{figure}.png")
-    left = {path.name for path in Path("my run").iterdir()} - {".lock"}
-    assert left == {"config.json", "metrics.json", "history.csv", "model.keras", "figures"}
+    files = {"config.json", "metrics.json", "history.csv", "model.keras", "figures"}
+    assert {path.name for path in Path("my run").iterdir()} - {".lock"} == files
 
 
 def test_results_go_to_stdout_and_progress_to_stderr(said_in_training):

@@ -119,8 +119,8 @@ def test_grid_follows_rows_slightly_faster_than_the_step() -> None:
 def test_common_step_and_gaps_are_counted() -> None:
     _, table = table_of([f"2024-01-01 {hour:02}:00,1" for hour in (0, 1, 2, 5, 6, 7, 12)])
     assert common_step(table) == HOUR
-    assert grid_slots(table, HOUR).tolist() == [0, 1, 2, 5, 6, 7, 12]
-    assert find_gaps(table, grid_slots(table, HOUR), 3) == (2, 6, 4, 1)
+    assert (places := grid_slots(table, HOUR)).tolist() == [0, 1, 2, 5, 6, 7, 12]
+    assert find_gaps(table, places, 3) == (2, 6, 4, 1)
     # A row too close to the one before it takes no step off a gap.
     assert find_gaps(table, np.array([0, 0, 0, 5, 6, 7, 12]), 3) == (2, 8, 4, 2)
 
