@@ -46,6 +46,7 @@ def show_tour(name: str, out: Path | None, digits: str | None, prices: str | Non
             f"--out must be a directory with --tour, for the trainings and the page. Received: {str(folder)!r}"
         )
     require_report_path(folder / PAGE_NAME)
+    import_tensorflow(console)
     data = TourData(level, folder, digits, prices)
     directory, about = TourDirectory(folder), {"tour": 2}
     directory.require_same(about)
@@ -87,7 +88,6 @@ def _train(
     """Train the missing runs; return the facts of all runs by config, and a sentence for each run without facts."""
     from lstm_ae.tour.trainings import read_runs, run_tour
 
-    import_tensorflow(console)
     bar = console.progress()
 
     def notify(text: str) -> None:
