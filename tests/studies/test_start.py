@@ -189,11 +189,11 @@ def test_classifiers_are_compared_out_of_fold() -> None:
     assert observer.epochs == [6] * starts.FOLDS
 
 
+@pytest.mark.usefixtures("flat_start")
 def test_few_series_are_not_compared() -> None:
-    observer = FoldObserver()
-    found, seconds = experiment.compare_out_of_fold(classifier(), noise(24), 5, observer)
-    assert (found.windows, seconds, observer.folds) == (19, 0, 0)
-    assert not starts.replaces_start(found)
+    _, result = experiment.fit_model(classifier(seeds=1), noise(24), observer=(observer := FoldObserver()))
+    assert (found := result.comparison) is not None
+    assert (found.windows, result.best_epoch, observer.folds) == (19, 0, 0)
     assert "19 windows" in starts.describe_kept_start(found)
 
 
