@@ -103,7 +103,7 @@ def split_prices(config: Snp, table: Panel, number: int, folds: int) -> FoldData
         return np.where(panel.times < high, split, -1).astype(np.int8)
 
     completed, data = choose_networks(config, load(config, table, splits))
-    return FoldData(completed, data, data.test.times_of([config.window - 1])[:, 0])
+    return FoldData(completed, data, data.test.times([config.window - 1])[:, 0].astype(np.int64))
 
 
 def split_fold(config: Series, table: Panel, number: int, folds: int) -> FoldData:

@@ -83,28 +83,23 @@ class Split(NamedTuple):
         """Return the scale-table line of each selected sample, `(samples,)`, or None without such a table."""
         return None if self.line is None else self.line[self.starts[index]]
 
-    def times_of(self, steps: SampleIndex) -> Int64Array:
-        """Return the times of some rows of each sample, since 1970 in their unit, or row numbers without times.
+    def times(self, steps: SampleIndex = slice(None)) -> Array:
+        """Return the times of all or some steps of each sample, or row numbers without times.
 
         Args:
-            steps: `(n,)` rows of a sample, from 0.
+            steps: anything that selects from the steps of a sample.
 
         Returns:
-            `(samples, n)` int64.
+            `(samples, steps)` datetime64, or int64 row numbers.
         """
         rows = self.rows(steps=steps)
-        return rows if self.time is None else self.time[rows].astype(np.int64)
-
-    @property
-    def times(self) -> Array:
-        """Times of each sample, `(samples, span)` datetime64, or row numbers without times."""
-        return self.rows() if self.time is None else self.time[self.rows()]
+        return rows if self.time is None else self.time[rows]
 
     @property
     def days(self) -> NDArray[np.datetime64]:
         """Day of each row of each sample, `(samples, span)` datetime64[D]; the rows must have dates."""
         assert self.time is not None
-        return self.times.astype("datetime64[D]")
+        return self.times().astype("datetime64[D]")
 
     def moments(self, steps: int) -> Array:
         """Return the time of each forecast, rounded down to the sampling interval.

@@ -406,7 +406,7 @@ def forecast_moments(split: Split, steps: int, *, pooled: bool = False) -> tuple
         steps: Input steps of a window.
         pooled: Whether the widths of all series are one group; otherwise a group is a segment.
     """
-    moments, segments = split.times_of(np.array([steps - 1]))[:, 0], split.segment_ids()[split.starts]
+    moments, segments = split.times([steps - 1])[:, 0].astype(np.int64), split.segment_ids()[split.starts]
     return moments, np.zeros_like(moments) if pooled else segments.astype(np.int64)
 
 
@@ -585,5 +585,5 @@ class IntervalTracker:
         if split.time is None:
             return IntervalWidths(self.quantiles.shape[:2], {})
         moments, groups = forecast_moments(split, self.steps, pooled=self.pooled)
-        known = split.times_of(np.arange(self.steps, split.span))
+        known = split.times(slice(self.steps, None)).astype(np.int64)
         return RecentErrors(relative_errors(errors, self.quantiles), moments, known, groups, self.spacing).track()

@@ -73,7 +73,7 @@ def test_no_fold_trains_on_later_rows_of_another_series() -> None:
     assert targets(one.data.test) == [*range(100, 120), *range(1000 + WINDOW, 1030)]
     assert targets(two.data.test) == list(range(1030, 1080))
     for fold in (one, two):
-        first = fold.data.test.times_of([WINDOW]).min()
+        first = fold.data.test.times([WINDOW]).astype(np.int64).min()
         assert max(split.time.astype(np.int64).max() for split in (fold.data.train, fold.data.validation)) < first
     # A series that ended earlier is used for training up to its end.
     assert two.data.train.series.max() < 1030

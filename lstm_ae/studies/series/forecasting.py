@@ -125,9 +125,9 @@ def figures(model: Network, data: Data, history: History) -> dict[str, "Figure"]
     naive = next(iter(fitted.predict(forecast_windows(data, few, slice(None), steps)).values()))
     naive = data.scale.unscaled(naive, past, lines)
     figure = forecasts.forecast_panels(
-        few.times[:, :steps],
+        few.times(slice(steps)),
         past[..., 0],
-        few.times[:, steps:],
+        few.times(slice(steps, None)),
         predicted[..., 0],
         naive[..., 0],
         baseline=errors.naive,
