@@ -55,6 +55,9 @@ LARGE_MISSING_SHARE = 0.2
 # Largest share of rows too close to another row that are exceptions.
 MAX_STRAY_SHARE = 0.02
 
+# Largest part of a step by which the distance of most rows may differ from a multiple of it.
+MAX_UNEVEN = 0.1
+
 # Smallest share of steps without a gap in a table with a regular step.
 MIN_EVEN_SHARE = 0.9
 
@@ -217,11 +220,12 @@ def check_cells(checked: CheckedTable) -> Iterator[Finding]:
 
 
 def check_times(config: Reading, table: Panel, step: TimeStep) -> Iterator[Finding]:
-    """Yield a finding if rows are too close for the step of the grid, or most of its steps have no row."""
-    places = grid_slots(table, step, merge=config.duplicates != "error")
+    """Yield a finding if rows are too close for the step of the grid or off it, or most of its steps have no row."""
+    common, strict = common_step(table), config.duplicates == "error"
+    places, distance = grid_slots(table, step, merge=not strict), common.size / (step.size or 1)
     clash = find_duplicate_times(table, places)
     fix: Fix = {"freq": "rows"}
-    if clash is not None and config.duplicates == "error":
+    if strict and clash is not None:
         text = describe_duplicates(table, step, clash)
         if ids := find_id_columns(config, table, clash):
             # Rows of different series must not be merged.
@@ -234,6 +238,9 @@ def check_times(config: Reading, table: Panel, step: TimeStep) -> Iterator[Findi
             text += f". {DATES_ADVICE}"
             fix = {}
         yield Finding(text, True, (fix,) if fix else ())
+    elif strict and abs(distance - round(distance)) > MAX_UNEVEN:
+        text = f"Most rows are {common.text} apart, which is no multiple of the step of {step.text}"
+        yield Finding(text, True, ({"freq": str(common)},))
     elif (share := missing_share(table, places)) > MAX_MISSING_SHARE:
         yield Finding(_describe_missing_steps(share, step), True, (fix,))
 

@@ -72,6 +72,7 @@ def test_check_json_document_content() -> None:
     assert (note["topic"], note["fatal"], note["fixes"]) == ("constants", False, ["--value-cols flow"])
 
 
+HOURLY = [HEAD.strip(), *(f"{hour},1.{k}" for k, hour in enumerate(hours(1000)))]
 # Case: header and rows, options, the topic of the problem, and the options that solve it.
 PROBLEMS: dict[str, tuple[list[str], str, str, str]] = {
     "two series by name": (
@@ -86,14 +87,9 @@ PROBLEMS: dict[str, tuple[list[str], str, str, str]] = {
         [HEAD.strip(), *(f"{hour},1.{k}" for k, hour in enumerate([*hours(100), *hours(3)]))],
         "", "times", "--duplicates first",
     ),
-    "a step that is too long": (
-        [HEAD.strip(), *(f"{hour},1.{k}" for k, hour in enumerate(hours(1000)))],
-        "--freq 1d", "times", "--freq rows",
-    ),
-    "too few rows": (
-        [HEAD.strip(), *(f"{hour},1.{k}" for k, hour in enumerate(hours(100)))],
-        "--window 20", "windows", "--window 7",
-    ),
+    "a step that is too long": (HOURLY, "--freq 1d", "times", "--freq rows"),
+    "a step off the times": (HOURLY, "--freq 45min", "times", "--freq 1h"),
+    "too few rows": (HOURLY[:101], "--window 20", "windows", "--window 7"),
     "short series": (
         ["id,a", *(f"{name},1.{k}" for name in range(10) for k in range(5))],
         "--id-col id --window 5", "windows", "--split-by series",
