@@ -30,8 +30,7 @@ History = Sequence[Mapping[str, float]]
 def format_history(history: History) -> bytes:
     """Return the content of `history.csv`; cells are empty where a row lacks a value that a later epoch has."""
     names = max(map(list, history), key=len)
-    whole = ("epoch", "seed")
-    return table(names, [[int(row[name]) if name in whole else row.get(name) for name in names] for row in history])
+    return table(names, [[row.get(name) for name in names] for row in history])
 
 
 def _epoch_of(row: Mapping[str, str]) -> dict[str, float]:

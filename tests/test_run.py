@@ -234,7 +234,7 @@ def test_find_run_matches_config_and_data() -> None:
 
 
 def test_history_round_trips_exactly_without_a_training_loss_of_epoch_0() -> None:
-    run, start = created(), {"epoch": 0.0, "val_loss": 0.5}
+    run, start = created(), {"epoch": 0, "val_loss": 0.5}
     run.write_history([start])
     assert run.history() == [start]
     rows = [start, {"epoch": 1.0, "loss": 0.1 + 0.2, "val_loss": 1e-300}]

@@ -72,7 +72,7 @@ class Checkpointer:
         Args:
             logs: losses and metrics on the validation split, by their names in the history.
         """
-        row = {"epoch": 0.0, **logs, "seconds": self.seconds}
+        row = {"epoch": 0, **logs, "seconds": self.seconds}
         self.history.append(row)
         if math.isfinite(row["val_loss"]):
             self.best_value = row["val_loss"]
@@ -97,7 +97,7 @@ class Checkpointer:
             rate: learning rate at the start of the epoch.
         """
         number = self.epoch + 1
-        row = {"epoch": float(number), **logs, "learning_rate": rate}
+        row = {"epoch": number, **logs, "learning_rate": rate}
         if not math.isfinite(row["val_loss"]):
             self._diverge()
             return

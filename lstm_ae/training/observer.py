@@ -134,7 +134,7 @@ class MemberObserver(ForwardingObserver):
 
 def add_seed(history: Sequence[Mapping[str, float]], seed: int) -> list[dict[str, float]]:
     """Return the rows of a history with a first column `seed`."""
-    return [{"seed": float(seed), **row} for row in history]
+    return [{"seed": seed, **row} for row in history]
 
 
 class FoldObserver(JobObserver):
