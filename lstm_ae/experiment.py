@@ -427,7 +427,7 @@ def assemble(
 def _describe_period(data: Data) -> JsonObject:
     """Return the times of the first and the last row that a model was fitted to, for `metrics.json`."""
     times = [
-        split.time[split.rows(steps=[0, -1])].astype("datetime64[ns]").astype(np.int64)
+        split.times([0, -1]).astype("datetime64[ns]").astype(np.int64)
         for split in (data.train, data.validation)
         if split.time is not None and split.samples
     ]

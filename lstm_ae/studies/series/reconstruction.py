@@ -368,8 +368,8 @@ def _moments(split: Split) -> Array:
     """Return equal numbers for windows that end within one window length, `(samples,)`; unique ones without times."""
     if split.time is None:
         return split.starts
-    last = split.time[split.starts + split.span - 1].astype(np.int64)
-    length = int(np.median(last - split.time[split.starts].astype(np.int64))) * split.span // (split.span - 1)
+    first, last = split.times([0, -1]).astype(np.int64).T
+    length = int(np.median(last - first)) * split.span // (split.span - 1)
     numbers: Array = (last - last.min()) // max(length, 1)
     return numbers
 
