@@ -47,12 +47,12 @@ class Case(NamedTuple):
 
 CASES = {
     "toy": Case("toy train"),
-    "toy-best": Case("toy train --preset best --epochs 8", tolerance=1.0),
+    "toy-best": Case("toy train --preset best --epochs 2", tolerance=1.0),
     "mnist-rows": Case("mnist train --data digits.npz --epochs 4"),
     "snp": Case("snp train --seeds 1", tolerance=0.05),
     "snp-ohlc": Case("snp train --inputs ohlc --seeds 1", tolerance=0.05),
     "pump": Case(
-        "series train pump.csv --label-col failure --normal ..2024-02-15",
+        "series train pump.csv --label-col failure --normal ..2024-02-15 --epochs 6",
         before="series example pump.csv",
         detect="series detect run pump.csv --label-col failure",
     ),
