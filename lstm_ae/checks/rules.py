@@ -30,6 +30,7 @@ from lstm_ae.data.grid import (
     find_duplicate_times,
     find_gaps,
     grid_slots,
+    mean_drift,
     missing_share,
 )
 from lstm_ae.data.panel import Panel
@@ -55,8 +56,8 @@ LARGE_MISSING_SHARE = 0.2
 # Largest share of rows too close to another row that are exceptions.
 MAX_STRAY_SHARE = 0.02
 
-# Largest part of a step by which the distance of most rows may differ from a multiple of it.
-MAX_UNEVEN = 0.1
+# Largest mean drift of the positions of rows from their times, in steps.
+MAX_DRIFT = 0.1
 
 # Smallest share of steps without a gap in a table with a regular step.
 MIN_EVEN_SHARE = 0.9
@@ -221,11 +222,11 @@ def check_cells(checked: CheckedTable) -> Iterator[Finding]:
 
 def check_times(config: Reading, table: Panel, step: TimeStep) -> Iterator[Finding]:
     """Yield a finding if rows are too close for the step of the grid or off it, or most of its steps have no row."""
-    common, strict = common_step(table), config.duplicates == "error"
-    places, distance = grid_slots(table, step, merge=not strict), common.size / (step.size or 1)
+    strict = config.duplicates == "error"
+    places = grid_slots(table, step, merge=not strict)
     clash = find_duplicate_times(table, places)
     fix: Fix = {"freq": "rows"}
-    if strict and clash is not None:
+    if strict and clash:
         text = describe_duplicates(table, step, clash)
         if ids := find_id_columns(config, table, clash):
             # Rows of different series must not be merged.
@@ -233,14 +234,14 @@ def check_times(config: Reading, table: Panel, step: TimeStep) -> Iterator[Findi
         elif clash.rows < (MAX_DUPLICATE_SHARE if clash.same_time else MAX_STRAY_SHARE) * len(table.times):
             fix = {"duplicates": "first"}
             if clash.same_time and not table.layout.aware and table.times[clash.second] % DAY < NIGHT:
-                text += f". If daylight saving time repeats the hour: {AUTUMN_ADVICE}"
+                text += f". Daylight saving time may repeat the hour. {AUTUMN_ADVICE}"
         elif clash.same_time:
             text += f". {DATES_ADVICE}"
             fix = {}
         yield Finding(text, True, (fix,) if fix else ())
-    elif strict and abs(distance - round(distance)) > MAX_UNEVEN:
-        text = f"Most rows are {common.text} apart, which is no multiple of the step of {step.text}"
-        yield Finding(text, True, ({"freq": str(common)},))
+    elif strict and config.freq and mean_drift(table, step) > MAX_DRIFT:
+        fix = {"freq": str(common_step(table))}
+        yield Finding(f"The times of the rows do not follow a step of {step.text}", True, (fix,))
     elif (share := missing_share(table, places)) > MAX_MISSING_SHARE:
         yield Finding(_describe_missing_steps(share, step), True, (fix,))
 

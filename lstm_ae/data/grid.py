@@ -138,6 +138,12 @@ def consecutive_share(table: Panel, places: Int64Array) -> float:
     return float((steps == 1).mean()) if len(steps) else 1.0
 
 
+def mean_drift(table: Panel, step: TimeStep) -> float:
+    """Return by how many steps the position of a row drifts from its time on average; 0 for a step of months."""
+    steps = _forward_steps(table, table.times) / (step.size or 1)
+    return abs(float((steps - np.rint(steps)).mean())) if len(steps) else 0.0
+
+
 def _forward_steps(table: Panel, along: Int64Array) -> Int64Array:
     """Return the positive differences between consecutive rows of a series in `along` (times or positions)."""
     steps = np.diff(along)
