@@ -164,7 +164,10 @@ class Monitor:
 
     def _store_series(self, names: Iterable[str]) -> None:
         newest, tracks = self.acceptor.newest, self.scorer.tracks
-        self.state.set_series((name, {"newest": newest[name], **tracks[name].to_json()}) for name in names)
+        self.state.set_series(
+            (name, {"newest": newest[name], "score": self.status.scores.get(name), **tracks[name].to_json()})
+            for name in names
+        )
 
     # Messages
 

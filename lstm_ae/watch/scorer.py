@@ -97,6 +97,8 @@ class RowScorer:
             if not is_same_version:
                 # The scores of another version are not comparable with these peaks.
                 track.events = track.events._replace(peaks={})
+            elif score := facts.get("score"):
+                self.status.scores[name] = LatestScore(*score)
             if track.stream is not None:
                 self.stream.restored[name] = track.stream
                 self._show_shift(name, track)
@@ -121,14 +123,13 @@ class RowScorer:
             track.stream = self.stream.state(name)
             self._show_shift(name, track)
             track.recent += streamed.times[places].tolist()
-            self._show_score(name, streamed, places)
             if track.emitted is not None:  # rows that are scored again after a restart
                 places = places[streamed.times[places] > track.emitted]
             if not len(places):
                 continue
             changes = self._find_changes(track, streamed, places)
             messages += [self.event_message(name, change) for change in changes]
-            self.status.unscored += int(np.isnan(streamed.scores[places]).sum())
+            self._count(name, streamed, places)
             if len(track.recent) >= self.recent + SPARE_ROWS:
                 track.recent = track.recent[-self.recent :]
                 state.remove_rows(name, track.recent[-self.context], track.recent[0])
@@ -153,12 +154,13 @@ class RowScorer:
         self.status.events += sum(change.status == "firing" for change in changes)
         return changes
 
-    def _show_score(self, name: str, streamed: StreamedScores, places: Int64Array) -> None:
-        """Show the latest score, also of rows that are scored again after a restart."""
+    def _count(self, name: str, streamed: StreamedScores, places: Int64Array) -> None:
+        """Count rows without a score, and show the latest score."""
         scored = places[~np.isnan(streamed.scores[places])]
+        self.status.unscored += len(places) - len(scored)
         if len(scored):
             score, time = float(streamed.scores[scored[-1]]), int(streamed.times[scored[-1]])
-            ratio = score / max(self.threshold, float(np.finfo(float).tiny))
+            ratio = score / max(self.threshold, np.finfo(float).tiny)
             self.status.scores[name] = LatestScore(score, ratio, time)
 
     def _show_shift(self, name: str, track: Track) -> None:
