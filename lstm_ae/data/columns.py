@@ -433,9 +433,7 @@ def _require_columns(config: Reading, names: Sequence[str], where: str, use: Use
         column = next((column for column in columns if column is not None and column not in names), None)
         if column is None:
             continue
-        # A column with another role is not the renamed one.
-        used = {name for other, each in roles.items() if other != option for name in each}
-        advice = _suggest_columns(column, [name for name in names if name not in used])
+        advice = _suggest_columns(column, names)
         if use == "run" and option in values:
             raise DataError(
                 f"{where} has no column {column[:60]!r}, which the training table has. {advice}", code=Code.TABLE_HEADER
