@@ -46,10 +46,10 @@ def show_tour(name: str, out: Path | None, digits: str | None, prices: str | Non
             f"--out must be a directory with --tour, for the trainings and the page. Received: {str(folder)!r}"
         )
     require_report_path(folder / PAGE_NAME)
-    import_tensorflow(console)
-    data = TourData(level, folder, digits, prices)
     directory, about = TourDirectory(folder), {"tour": 2}
     directory.require_same(about)
+    import_tensorflow(console)
+    data = TourData(level, folder, digits, prices)
     for note in data.notes:
         console.say(note)
     parts = tour_parts(level, data.sources)
