@@ -305,14 +305,14 @@ def keep_better(
 
     if not config.starts_linear or not result.best_epoch:
         return model, result
-    start = None if data.classes else _build(config, data)
-    if start is None:
+    start = _build(config, data)
+    if data.classes:
         comparison, seconds = compare_out_of_fold(config, data, result.best_epoch, observer)
         result = result._replace(seconds=result.seconds + seconds)
     else:
         comparison = compare_with_start(data, KerasNetwork(model), KerasNetwork(start))
     result = result._replace(comparison=comparison)
-    return (model, result) if replaces_start(comparison) else (start or _build(config, data), result.at_start())
+    return (model, result) if replaces_start(comparison) else (start, result.at_start())
 
 
 def _build(config: Config, data: Data) -> "keras.Model":
