@@ -98,7 +98,6 @@ class Split(NamedTuple):
     @property
     def days(self) -> NDArray[np.datetime64]:
         """Day of each row of each sample, `(samples, span)` datetime64[D]; the rows must have dates."""
-        assert self.time is not None
         return self.times().astype("datetime64[D]")
 
     def moments(self, steps: int) -> Array:

@@ -386,9 +386,8 @@ def figures(model: Network, data: Data, history: History) -> dict[str, "Figure"]
     names = ["First window", "Last window"][: split.samples]
     quantity = data.feature_names[0]
     figure = comparison(split.times(), window[..., 0], outputs[..., 0], names, quantity=quantity, zone=data.clock)
-    columns = f", first of {split.features:,} columns" if split.features > 1 else ""
     where = "Test split" if data.test.samples else "Validation split"
     return {
-        "reconstruction": with_title(figure, f"{where}{columns}, in original units"),
+        "reconstruction": with_title(figure, where),
         "loss": draw_history(history),
     }
