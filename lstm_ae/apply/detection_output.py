@@ -100,7 +100,7 @@ def describe_detection(detection: Detection) -> list[str]:
     lines += describe_unscored(len(scored.scores) - rows)
     if detection.online and (bounded := int(scored.outside_events.sum())):
         lines.append(
-            f"{format_count(bounded, 'row')} above the threshold in no event: too low so soon after a higher one"
+            f"{format_count(bounded, 'row')} above the threshold in no event: below the bound of an earlier event"
         )
     lines.append(
         f"{detection.normal.components.name}: {format_count(len(detection.baseline.events), 'event')} by the same "
