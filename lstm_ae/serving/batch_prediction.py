@@ -71,7 +71,7 @@ def predict_file(
     signature = model.signature
     if (HORIZON in signature.inputs) != (horizon is not None):
         raise ConfigError(
-            f"{signature.name!r} {'needs a horizon. Add' if horizon is None else 'has no horizon. Remove'} --horizon",
+            f"Signature {signature.name!r} {'needs' if horizon is None else 'does not accept'} --horizon",
             code=Code.PREDICTION_INPUT,
         )
     names = [name for name in signature.inputs if name != HORIZON]

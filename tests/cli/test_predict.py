@@ -122,8 +122,8 @@ def test_failed_call_names_its_rows_and_writes_no_file(error: Exception) -> None
     [
         (client((None, 3), None), {}, "reads 3 columns, but the table has 2"),
         (client((9, 2), None), {}, "line 2: the series has 4 rows, fewer than a window of 9"),
-        (client((None, 2), None, horizon=True), {}, "needs a horizon. Add --horizon"),
-        (client((None, 2), None), {"horizon": 2}, "has no horizon. Remove --horizon"),
+        (client((None, 2), None, horizon=True), {}, "needs --horizon"),
+        (client((None, 2), None), {"horizon": 2}, "does not accept --horizon"),
         (client((None, 2), None, other="int32"), {}, "has past (float32), other (int32)"),
         (client((None, 2), None)._replace(id_columns=()), {}, "line 3: a series has two rows of this time"),
         # A window across a gap would join rows that the model never saw side by side.
