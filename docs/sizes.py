@@ -50,8 +50,14 @@ def count_tokens(path: Path) -> int:
             first = node.body[0]
             if ast.get_docstring(node, clean=False) is not None:
                 docstrings.update(range(first.lineno, (first.end_lineno or 0) + 1))
-    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
-    return sum(token.type not in UNCOUNTED and token.start[0] not in docstrings for token in tokens)
+    count = depth = 0
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        # Python 3.12 splits an f-string into tokens; older ones read it as one.
+        name = tokenize.tok_name[token.type]
+        if not depth and token.type not in UNCOUNTED and token.start[0] not in docstrings:
+            count += 1
+        depth += {"FSTRING_START": 1, "FSTRING_END": -1}.get(name, 0)
+    return count
 
 
 def files_of(folder: str) -> Iterator[Path]:
