@@ -90,6 +90,7 @@ def detect_in_fleet(
     events: Path | None,
     scores: Path | None,
     rule: str | None,
+    online: bool,
 ) -> None:
     """Detect anomalies in each series of a table with its own model, and write the events and the scores."""
     from lstm_ae.apply.detection_output import event_table
@@ -105,7 +106,7 @@ def detect_in_fleet(
             code=Code.OPTION_NOT_APPLICABLE,
         )
     engine.require()  # Reading the table may take long.
-    fleet, detector = Fleet(run), FleetDetector(rule, reading, scores is not None)
+    fleet, detector = Fleet(run), FleetDetector(rule, online, reading, scores is not None)
     counter, bar = JobCounter(console, "scoring", "series"), console.progress()
     try:
         request = TableRequest(data, reading=reading, progress=bar.reading)
@@ -121,7 +122,7 @@ def detect_in_fleet(
         raise DataError(f"No series of {data} has scores; see the notes above", code=Code.SERIES_NAME)
     # Without a file, the events are stored in the fleet, as those of a run are stored in the run.
     if events is None and scores is None:
-        events = fleet.directory / "events.csv"
+        events = fleet.directory / f"events{'-online' if online else ''}.csv"
     files = {}
     if events is not None:
         files["events"] = write_table(events, event_table(detection.events, several=True))

@@ -76,7 +76,7 @@ def fit_threshold(
     step: np.timedelta64 | None = None,
     segment: Array | None = None,
     rounding: float = ROUNDING,
-    runs_per_alarm: float = 1.0,
+    runs_per_event: float = 1.0,
 ) -> Threshold:
     """Fit the threshold on the scores of normal rows that the model was not trained on.
 
@@ -89,7 +89,7 @@ def fit_threshold(
         rounding: rounding error of the roots of scores, which are squared distances. If the roots of 90% of the scores
             exceed that of the median by no more than this, the scores differ by rounding only, and the threshold is
             raised to that bound.
-        runs_per_alarm: runs of normal rows above the threshold per event.
+        runs_per_event: runs of normal rows above the threshold per event.
 
     Raises:
         ConfigError: a budget without a sampling interval, or per period shorter than it.
@@ -108,13 +108,13 @@ def fit_threshold(
         value, how = rule.number, "fixed"
     elif rule.kind == "quantile":
         value, how = _quantile(normal, rule.number)
-    elif rule.kind == "pot" and tail is not None and runs_per_alarm * rule.number <= tail.share:
-        value, how = tail.score_at(runs_per_alarm * rule.number / tail.share), tail.description
+    elif rule.kind == "pot" and tail is not None and runs_per_event * rule.number <= tail.share:
+        value, how = tail.score_at(runs_per_event * rule.number / tail.share), tail.description
     elif rule.kind == "pot":
-        value, how = _quantile(normal, 1 - runs_per_alarm * rule.number)
+        value, how = _quantile(normal, 1 - runs_per_event * rule.number)
         how += f", {below}"
     else:
-        rate = runs_per_alarm * rule.number / rows_of_unit(rule.unit, step)
+        rate = runs_per_event * rule.number / rows_of_unit(rule.unit, step)
         value, how = float(normal[0]), below
         if tail is not None:
             # A budget of more than one event in two windows gets the threshold of one.
@@ -125,7 +125,7 @@ def fit_threshold(
     at_score = rule.kind != "fixed"
     if at_score and steady and value < least:
         value, how, at_score = least, how + f"; raised to {least:g}, the bound of rounding errors", False
-    alarms = _alarms(scores, value, at_score, tail, join, segment).per(1 / runs_per_alarm)
+    alarms = _alarms(scores, value, at_score, tail, join, segment).per(1 / runs_per_event)
     return Threshold(value, rule, how, alarms, normal, tail)
 
 

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lstm_ae.apply.detect import collect_detection_warnings, detect, find_shifts, load_detector
-from lstm_ae.apply.detection_output import event_facts, expected_to_json, score_columns
+from lstm_ae.apply.detect import collect_detection_warnings, detect_prepared, load_detector
+from lstm_ae.apply.detection_output import count_scored_rows, event_rows, score_columns
 from lstm_ae.apply.run_table import (
     TableRequest,
     describe_training_period,
@@ -39,6 +39,7 @@ class FleetDetector:
 
     Args:
         rule: the threshold rule; None for the rules of the runs.
+        online: whether to score each row as if it were the last one.
         reading: reading options of the table that differ from those of the fleet.
         scores: whether to return the scores of all rows.
         models: number of models of the fleet, which share an alarm budget.
@@ -48,6 +49,7 @@ class FleetDetector:
     """
 
     rule: str | None = None
+    online: bool = False
     reading: JsonMapping | None = None
     scores: bool = False
     models: int = 1
@@ -94,7 +96,7 @@ class SeriesDetection(NamedTuple):
         failure: why there are no scores; "" if there are.
         threshold: threshold of the scores.
         rule: rule of the whole fleet.
-        events: facts of the events, see `lstm_ae.apply.detection_output.event_facts`.
+        events: records of the events, see `lstm_ae.apply.detection_output.event_rows`.
         rows, unscored: number of rows with a score, and without one.
         expected: false alarms to expect in as many normal rows.
         scores: scores of the rows as table columns; empty if they were not requested.
@@ -163,6 +165,7 @@ class FleetDetection(NamedTuple):
 
     def to_json(self) -> JsonObject:
         """Return the result as a JSON object, without the scores of the rows."""
+        expected = self.expected
         return {
             "series": len(self.results),
             "scored_series": len(self.scored),
@@ -172,7 +175,7 @@ class FleetDetection(NamedTuple):
             "thresholds": {result.series: result.threshold for result in self.scored},
             "rows": sum(result.rows for result in self.scored),
             "unscored_rows": sum(result.unscored for result in self.scored),
-            "expected_false_alarms": expected_to_json(self.expected),
+            "expected_false_alarms": {"mean": expected.expected, "low": expected.low, "high": expected.high},
             "anomalies": self.events,
         }
 
@@ -227,29 +230,30 @@ def _give_up(job: DetectionJob, reason: str) -> SeriesDetection:
 def _detect_series(task: FleetDetector, job: DetectionJob) -> SeriesDetection:
     """Return the result of a series that has a model, or why its rows have no scores."""
     run = Run(Path(job.run))
-    detector = load_detector(run, task.reading)
+    detector = load_detector(run, task.reading, streaming=task.online)
     rule = detector.rule(task.rule)
     try:
         prepared = prepare_run_table(detector.config, job.table)
     except (ConfigError, DataError) as error:  # With --scale window, a missing value is a `ConfigError`.
         return _give_up(job, str(error))
     try:
-        detection = detect(detector, prepared, str(rule.divide(task.models)))
+        share = str(rule.divide(task.models))
+        detection = detect_prepared(detector, prepared, share, online=task.online)
     except DataError as error:
         return _give_up(job, str(error))
-    shifts, total = find_shifts(detector, detection), len(detection.final)
-    warnings = [*collect_detection_warnings(run, detection, shifts), *describe_training_period(prepared, run)]
-    if shifts:
-        warnings.append(DRIFTED)
+    threshold, rows = detection.model.threshold, count_scored_rows(detection)
+    total = len(detection.model.scores)
+    warnings = [*collect_detection_warnings(run, detection), *describe_training_period(prepared, run)]
+    warnings += [DRIFTED] * bool(detection.shifts)
     return SeriesDetection(
         job.number,
         job.title,
-        threshold=detection.threshold.value,
+        threshold=threshold.value,
         rule=str(rule),
-        events=tuple(event_facts(detection, named=True)),
-        rows=detection.scored,
-        unscored=total - detection.scored,
-        expected=detection.expected,
+        events=tuple(event_rows(detection, named=True)),
+        rows=rows,
+        unscored=total - rows,
+        expected=threshold.alarms.per(rows),
         scores={"series": np.full(total, job.title, object), **score_columns(detection)} if task.scores else {},
         warnings=tuple(warnings),
     )

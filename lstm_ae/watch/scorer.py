@@ -7,9 +7,10 @@ import logging
 import numpy as np
 
 from lstm_ae.apply.detect import RunDetector
-from lstm_ae.apply.stream import DetectionStream
+from lstm_ae.apply.stream import DetectionStream, StreamedScores, rows_by_series
+from lstm_ae.arrays import Int64Array
 from lstm_ae.data.stream import Refuse
-from lstm_ae.detection.events import AlarmRule, AlarmState, Change, ScoredRows, find_changes
+from lstm_ae.detection.events import Change, OnlineEvents, find_changes
 from lstm_ae.detection.shift import describe_shifts
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.watch.acceptor import AcceptedRows
@@ -32,18 +33,18 @@ class Track:
     Args:
         recent: times of the last scored rows, at least as many as the next score may need.
         emitted: time of the last row that was scored; None before the first one.
-        alarms: state of the alarms of the series.
+        events: the open event, and the bounds of earlier ones.
         stream: state of the stream of the series, see `DetectionStream.state`.
     """
 
     recent: list[int] = dataclasses.field(default_factory=list)
     emitted: int | None = None
-    alarms: AlarmState = dataclasses.field(default_factory=AlarmState)
+    events: OnlineEvents = dataclasses.field(default_factory=OnlineEvents)
     stream: JsonObject | None = None
 
     def to_json(self) -> JsonObject:
         """Return the values that a restart needs, in JSON types."""
-        return {"emitted": self.emitted, "alarms": self.alarms.to_json(), "stream": self.stream}
+        return {"emitted": self.emitted, "events": self.events.to_json(), "stream": self.stream}
 
 
 class RowScorer:
@@ -65,11 +66,15 @@ class RowScorer:
         self.stream = DetectionStream(detector, options.threshold, adapt=options.adapt)
         # The stored states of streams depend on the normal scores of a version.
         self.identity = [*version, options.adapt]
-        self.rule = AlarmRule(self.stream.threshold.value, detector.normal.window)
         # Number of rows on which the next score depends, and the same number with a gap before them.
-        self.context = detector.normal.window + 1
+        self.context, self.groups = detector.normal.window + 1, detector.normal.groups
         self.recent = self.context + (detector.config.max_gap or 0) + 1
         self.tracks = collections.defaultdict[str, Track](Track)
+
+    @property
+    def threshold(self) -> float:
+        """Return the threshold of scores."""
+        return self.stream.threshold.value
 
     def restore(self, state: State, series: JsonMapping) -> list[Message]:
         """Rebuild the stream from the stored rows; return messages as `add` does.
@@ -88,8 +93,11 @@ class RowScorer:
         for name, facts in series.items():
             track = self.tracks[name]
             track.emitted, track.stream = facts["emitted"], facts["stream"] if is_same_version else None
-            track.alarms = AlarmState.from_json(facts["alarms"])
-            if is_same_version and (score := facts.get("score")):
+            track.events = OnlineEvents.from_json(facts["events"])
+            if not is_same_version:
+                # The scores of another version are not comparable with these peaks.
+                track.events = track.events._replace(peaks={})
+            elif score := facts.get("score"):
                 self.status.scores[name] = LatestScore(*score)
             if track.stream is not None:
                 self.stream.restored[name] = track.stream
@@ -110,20 +118,18 @@ class RowScorer:
         """
         streamed = self.stream.push(rows.values, rows.times, rows.series, refuse)
         messages = list[Message]()
-        for name, scored in streamed.by_series():
+        for name, places in rows_by_series(streamed.series).items():
             track = self.tracks[name]
             track.stream = self.stream.state(name)
             self._show_shift(name, track)
-            track.recent += scored.times.tolist()
+            track.recent += streamed.times[places].tolist()
             if track.emitted is not None:  # rows that are scored again after a restart
-                scored = scored.select(np.flatnonzero(scored.times > track.emitted))
-            if not len(scored.times):
+                places = places[streamed.times[places] > track.emitted]
+            if not len(places):
                 continue
-            track.alarms, changes = find_changes(track.alarms, scored, self.rule)
-            track.emitted = int(scored.times[-1])
-            self.status.events += sum(change.status == "firing" for change in changes)
+            changes = self._find_changes(track, streamed, places)
             messages += [self.event_message(name, change) for change in changes]
-            self._count(name, scored)
+            self._count(name, streamed, places)
             if len(track.recent) >= self.recent + SPARE_ROWS:
                 track.recent = track.recent[-self.recent :]
                 state.remove_rows(name, track.recent[-self.context], track.recent[0])
@@ -131,13 +137,30 @@ class RowScorer:
             LOG.warning("%s: %s", self.name, describe_shifts(series, self.stream.limits.length, self.command))
         return messages
 
-    def _count(self, name: str, rows: ScoredRows) -> None:
+    def _find_changes(self, track: Track, streamed: StreamedScores, places: Int64Array) -> list[Change]:
+        times = streamed.times[places]
+        track.events, changes = find_changes(
+            track.events,
+            times,
+            streamed.errors[places],
+            streamed.scores[places],
+            streamed.p[places],
+            self.threshold,
+            streamed.begins[places],
+            self.detector.normal.window,
+            self.groups,
+        )
+        track.emitted = int(times[-1])
+        self.status.events += sum(change.status == "firing" for change in changes)
+        return changes
+
+    def _count(self, name: str, streamed: StreamedScores, places: Int64Array) -> None:
         """Count rows without a score, and show the latest score."""
-        scored = np.flatnonzero(~np.isnan(rows.scores))
-        self.status.unscored += len(rows.scores) - len(scored)
+        scored = places[~np.isnan(streamed.scores[places])]
+        self.status.unscored += len(places) - len(scored)
         if len(scored):
-            score, time = float(rows.scores[scored[-1]]), int(rows.times[scored[-1]])
-            ratio = score / max(self.rule.threshold, np.finfo(float).tiny)
+            score, time = float(streamed.scores[scored[-1]]), int(streamed.times[scored[-1]])
+            ratio = score / max(self.threshold, np.finfo(float).tiny)
             self.status.scores[name] = LatestScore(score, ratio, time)
 
     def _show_shift(self, name: str, track: Track) -> None:
@@ -149,21 +172,25 @@ class RowScorer:
     def open_events(self) -> list[Message]:
         """Return messages on the open events."""
         return [
-            self.event_message(series, Change("firing", track.alarms.event))
+            self.event_message(series, Change("firing", track.events.event))
             for series, track in self.tracks.items()
-            if track.alarms.event is not None
+            if track.events.event is not None
         ]
 
     def event_message(self, series: str, change: Change) -> Message:
         """Return the message on an event that began or ended."""
         event = change.event
-        facts = event.facts(self.detector.config.value_cols, lambda time: format_utc(np.array([time], np.int64))[0])
-        for name in ("columns", "provisional"):  # The shares say more, and the status says whether it is over.
-            del facts[name]
-        if change.status == "firing":
-            facts["end"] = None
-        facts["threshold"] = self.rule.threshold
-        return self.message("anomaly", change.status, event_id(self.name, series, event.alarm), series, facts)
+        start, last, peak = format_utc(np.array([event.first, event.last, event.peak], np.int64))
+        facts = {
+            "start": start,
+            "end": last if change.status == "resolved" else None,
+            "peak": peak,
+            "score": event.score,
+            "threshold": self.threshold,
+            "p": event.p,
+            "causes": dict(zip(self.detector.config.value_cols, event.shares, strict=True)),
+        }
+        return self.message("anomaly", change.status, event_id(self.name, series, event.first), series, facts)
 
     def message(self, kind: str, status: str, event: str, series: str, facts: JsonMapping) -> Message:
         """Return a message on an event, or on a silence.

@@ -22,7 +22,7 @@ from lstm_ae.watch.acceptor import AcceptedRows
 from lstm_ae.watch.sinks import Message
 
 # Number of the format; states of other builds are refused.
-FORMAT = 3
+FORMAT = 2
 
 TABLES = """
 BEGIN IMMEDIATE;

@@ -75,11 +75,11 @@ def test_pot_threshold_extrapolates_beyond_the_scores() -> None:
     assert ", below the tail" in fit_threshold(Rule("pot", 0.1), NOISE, JOIN).how
 
 
-@pytest.mark.parametrize("runs_per_alarm", [1.0, 2.5])
-def test_pot_threshold_falls_with_the_probability(runs_per_alarm: float) -> None:
+@pytest.mark.parametrize("runs_per_event", [1.0, 2.5])
+def test_pot_threshold_falls_with_the_probability(runs_per_event: float) -> None:
     """Also where it passes from the tail, which holds about 4% of these scores, to their quantiles."""
     rules = [parse_threshold(f"pot:{share / 1000}") for share in range(1, 100)]
-    values = [fit_threshold(rule, NOISE, JOIN, runs_per_alarm=runs_per_alarm).value for rule in rules]
+    values = [fit_threshold(rule, NOISE, JOIN, runs_per_event=runs_per_event).value for rule in rules]
     assert values == sorted(values, reverse=True)
 
 
