@@ -185,8 +185,8 @@ def test_loading_and_describing_data_imports_no_tensorflow() -> None:
     assert not loaded & {"tensorflow", "keras", "keras_tuner", "tensorboard"}
 
 
-# Tokens, since a limit on lines makes keywords and line breaks expensive. When a size falls, lower its ceiling to the next
-# thousand above it; raise one only with the reason in the commit.
+# Tokens, since a limit on lines makes keywords and line breaks expensive. When a size falls, lower its ceiling to the
+# next thousand above it; raise one only with the reason in the commit.
 CEILINGS = {"package and CLI": 300_000, "tests": 305_000}
 
 
