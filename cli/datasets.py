@@ -35,7 +35,6 @@ def detect_in_dataset(
     reading: "JsonMapping",
     *,
     rule: str | None,
-    online: bool,
 ) -> None:
     """Detect anomalies in a data set and write the results to a directory.
 
@@ -47,7 +46,6 @@ def detect_in_dataset(
         console: shows progress and the result.
         reading: reading options that differ from the run's.
         rule: the threshold rule; None for that of the run.
-        online: whether to score each row as if it were the last one.
     """
     engine = engine_options.choose()
     if out.is_file() or (out.suffix in (".csv", ".parquet") and not out.exists()):
@@ -61,11 +59,9 @@ def detect_in_dataset(
     from lstm_ae.data.dataset import find_files
 
     files = find_files(data, out)
-    detection = dataset.DatasetDetection(
-        str(opened.directory.absolute()), str(out.absolute()), dict(reading), rule, online
-    )
+    detection = dataset.DatasetDetection(str(opened.directory.absolute()), str(out.absolute()), dict(reading), rule)
     detector = detection.open()
-    threshold = detector.normal.threshold(detector.rule(rule), online=online).value
+    threshold = detector.normal.threshold(detector.rule(rule)).value
     counter = JobCounter(console, "scoring", "groups of series")
     with (
         resumable("complete groups", "Resume with the same command", counter.clear),

@@ -90,7 +90,6 @@ def detect_in_fleet(
     events: Path | None,
     scores: Path | None,
     rule: str | None,
-    online: bool,
 ) -> None:
     """Detect anomalies in each series of a table with its own model, and write the events and the scores."""
     from lstm_ae.apply.detection_output import event_table
@@ -106,7 +105,7 @@ def detect_in_fleet(
             code=Code.OPTION_NOT_APPLICABLE,
         )
     engine.require()  # Reading the table may take long.
-    fleet, detector = Fleet(run), FleetDetector(rule, online, reading, scores is not None)
+    fleet, detector = Fleet(run), FleetDetector(rule, reading, scores is not None)
     counter, bar = JobCounter(console, "scoring", "series"), console.progress()
     try:
         request = TableRequest(data, reading=reading, progress=bar.reading)
@@ -122,7 +121,7 @@ def detect_in_fleet(
         raise DataError(f"No series of {data} has scores; see the notes above", code=Code.SERIES_NAME)
     # Without a file, the events are stored in the fleet, as those of a run are stored in the run.
     if events is None and scores is None:
-        events = fleet.directory / f"events{'-online' if online else ''}.csv"
+        events = fleet.directory / "events.csv"
     files = {}
     if events is not None:
         files["events"] = write_table(events, event_table(detection.events, several=True))
@@ -135,7 +134,7 @@ def detect_in_fleet(
 
 def _describe_fleet(detection: "FleetDetection") -> list[str]:
     """Return lines about the events, the thresholds, and the expected false alarms of all series."""
-    from lstm_ae.apply.detection_output import describe_unscored, format_expected
+    from lstm_ae.apply.detection_output import describe_excess, describe_unscored, format_expected
 
     record, values = detection.to_json(), [result.threshold for result in detection.scored]
     events, rows = format_count(len(detection.events), "event"), format_count(record["rows"], "row")
@@ -144,5 +143,6 @@ def _describe_fleet(detection: "FleetDetection") -> list[str]:
         f"{events} in {rows} of {len(values):,} series",
         f"thresholds {min(values):.4g} to {max(values):.4g}, {' or '.join(detection.rules)}{shared}",
         f"false alarms expected in as many normal rows of the fleet: {format_expected(detection.expected.expected)}",
+        *describe_excess(len(detection.events), detection.expected, detection.suppressed),
         *describe_unscored(record["unscored_rows"]),
     ]

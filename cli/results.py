@@ -161,17 +161,17 @@ def show_events(events: "Sequence[JsonMapping]", lines: Sequence[str], console: 
     """Show the strongest events in the order of the table, and lines about all of them.
 
     Args:
-        events: records of the events, see `lstm_ae.apply.detection_output.event_rows`.
+        events: facts of the events, see `lstm_ae.apply.detection_output.event_facts`.
         lines: the numbers of events and rows first.
         console: the output.
     """
-    rows = [{**row, "end": row["end"] + " (provisional)" * row["provisional"]} for row in events]
+    rows = [{**event, "end": f"{event['end']} (provisional)"} if event["provisional"] else event for event in events]
     if rows:
         console.show(f"Anomalies found: {lines[0]}")
         # The strongest ones if there are many, in the order of their times.
         limit = len(rows) if console.verbose else MAX_SHOWN_EVENTS
         weakest = sorted((row["score"] for row in rows), reverse=True)[:limit][-1]
-        names = [name for name in rows[0] if name != "provisional"]
+        names = [name for name in rows[0] if name not in ("peak", "provisional", "causes")]
         shown = [tuple(row[name] for name in names) for row in rows if row["score"] >= weakest]
         if len(rows) > limit:
             console.show(f"The {limit} events with the highest scores (all are in the file of events):")

@@ -47,7 +47,6 @@ class ScoringOptions:
     threshold: Annotated[
         str | None, named("<rule>", "Threshold rule, such as budget:1/week (default: as trained).")
     ] = None
-    online: Annotated[bool, switch("online", "Score each row as if it were the last one.")] = False
     adapt: Annotated[int | None, named("<rows>", "Rows of the level that the threshold follows.", min=2)] = None
 
 
@@ -127,7 +126,7 @@ def register(app: typer.Typer) -> None:
         """
         # Before the search, which may take long.
         files.require_writable(data)
-        rule, online = scoring.threshold, scoring.online
+        rule = scoring.threshold
         if rule is not None:
             parse_threshold(rule)
         from lstm_ae.fleets.directory import Fleet
@@ -137,11 +136,11 @@ def register(app: typer.Typer) -> None:
             refuse_options(refused, "a fleet", ", or pass one of the fleet's runs")
             engine = engine_options.choose(jobs=1)
             output = {"events": files.events, "scores": files.scores}
-            fleets.detect_in_fleet(Path(run), data, engine, console, given, **output, rule=rule, online=online)
+            fleets.detect_in_fleet(Path(run), data, engine, console, given, **output, rule=rule)
         elif out is not None:
             refused = {flag_name(name): value for name, value in vars(files).items()} | {"--adapt": scoring.adapt}
             refuse_options(refused, "a data set, whose results are in --out")
-            detect_in_dataset(run, data, engine_options, out, console, given, rule=rule, online=online)
+            detect_in_dataset(run, data, engine_options, out, console, given, rule=rule)
         else:
             require_table_file(data, engine_options)
             _detect_in_table(training.open_finished_run(run, console), data, scoring, files, given, console)
@@ -151,47 +150,50 @@ def _detect_in_table(
     run: "Run", data: str, scoring: ScoringOptions, files: TableOptions, reading: "JsonMapping", console: Console
 ) -> None:
     """Show the events of a whole table, and write them, the scores, and a figure."""
-    from lstm_ae.apply import detection_output
-    from lstm_ae.apply.detect import collect_detection_warnings, detect_prepared, load_detector
+    from lstm_ae.apply import compare, detection_output
+    from lstm_ae.apply.detect import collect_detection_warnings, detect, find_shifts, load_detector
     from lstm_ae.apply.run_table import TableRequest, describe_training_period
     from lstm_ae.detection.shift import describe_shifts
     from lstm_ae.files import write
     from lstm_ae.table_files import write_table
 
     # A damaged run is reported before a table that may be large is read.
-    online = scoring.online
-    detector = load_detector(run, reading, streaming=online)
+    detector = load_detector(run, reading)
+    baselines, rule, adapt = compare.load_baselines(run, detector), scoring.threshold, scoring.adapt
     with console.progress() as bar:
         prepared = detector.read(TableRequest(data, files.label_col, progress=bar.reading))
-        detection = detect_prepared(
-            detector, prepared, scoring.threshold, bar.scoring, online=online, adapt=scoring.adapt
-        )
-    notes = collect_detection_warnings(run, detection)
-    if shifts := detection_output.describe_shifted_series(detection):
-        length = detection.normal.shift_limits(online=online).length
-        notes.append(describe_shifts(shifts, length, run.about()["command"]))
+        detection = detect(detector, prepared, rule, bar.scoring, adapt=adapt)
+        # The baselines take much less time than the detector.
+        comparison = compare.compare(detector, baselines, detection, rule, adapt=adapt)
+    shifts = find_shifts(detector, detection)
+    notes = collect_detection_warnings(run, detection, shifts)
+    if shifts:
+        shifted = detection_output.describe_shifted_series(detection, shifts)
+        notes.append(describe_shifts(shifted, detection.normal.shift_limits().length, run.about()["command"]))
     show_note([*notes, *describe_training_period(detection.prepared, run)], console)
     if files.events is None and files.scores is None and files.figure is None:
-        # The report of the run shows these files. Online scores differ, and so do their events.
-        suffix = "-online" if online else ""
-        figure = run.directory / "figures" / f"detection{suffix}.png"
-        files = dataclasses.replace(files, events=run.directory / f"events{suffix}.csv", figure=figure)
+        # The report of the run shows these files.
+        figure = run.directory / "figures" / "detection.png"
+        files = dataclasses.replace(files, events=run.directory / "events.csv", figure=figure)
+    events = detection_output.event_facts(detection)
     written = {}
     try:
         # Drawing takes longer than the detection in a small table.
-        show_events(detection_output.event_rows(detection), detection_output.describe_detection(detection), console)
+        show_events(events, detection_output.describe_detection(detection, comparison), console)
         console.flush()
     finally:
         # A reader of the output may close it early.
         drawing = None if files.figure is None else _draw(detection)
         if files.events is not None:
-            written["events"] = write_table(files.events, detection_output.event_columns(detection))
+            written["events"] = write_table(
+                files.events, detection_output.event_table(events, several=detection.several)
+            )
         if files.scores is not None:
             written["scores"] = write_table(files.scores, detection_output.score_columns(detection))
         if files.figure is not None and drawing is not None:
             written["figure"] = write(files.figure, drawing)
     show_files(console, written)
-    console.document(detection_output.detection_to_json(detection) | written)
+    console.document(detection_output.detection_to_json(detection, comparison, shifts) | written)
 
 
 def _show_trained(console: Console, run: "Run") -> None:

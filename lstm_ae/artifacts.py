@@ -13,7 +13,11 @@ Arrays are stored under their names and other values as JSON, under the names of
 dataclass or a named tuple, such as `scale`, is a part, whose fields are declared in the same way. Two parts of one type
 need `OwnNames`:
 
-        model: Annotated[DetectorCalibration, OwnNames()]
+        model: Annotated[Calibration, OwnNames()]
+
+A mapping from names to parts of several types, such as the views of a detector, needs `PartsByName`:
+
+        views: Annotated[Mapping[str, View], PartsByName(VIEWS)]
 """
 
 import dataclasses
@@ -73,6 +77,17 @@ class OwnNames:
     """Mark a part whose arrays, axes, and values have the name of its field before their own, with a dot between."""
 
 
+class PartsByName:
+    """Mark a mapping from names to parts. The arrays, axes, and values of a part follow its name and a dot.
+
+    Args:
+        kinds: The type of the part of each name.
+    """
+
+    def __init__(self, kinds: Mapping[str, type]) -> None:
+        self.kinds = kinds
+
+
 @dataclasses.dataclass(frozen=True)
 class Artifact:
     """Base class of the artifacts.
@@ -125,6 +140,7 @@ class _Field(NamedTuple):
         kind: Its type.
         array: What it is in the file, for arrays, else None.
         prefix: What precedes the names of its own fields in the file, for parts.
+        kinds: The types of the parts of a mapping by name, else None.
     """
 
     name: str
@@ -132,6 +148,7 @@ class _Field(NamedTuple):
     kind: Any
     array: StoredArray | None
     prefix: str
+    kinds: Mapping[str, type] | None = None
 
     @property
     def is_part(self) -> bool:
@@ -151,7 +168,8 @@ def _stored_fields(kind: Any, prefix: str) -> list[_Field]:
             hint, note = hint.__origin__, hint.__metadata__[0]
         array = note.with_prefix(prefix) if isinstance(note, StoredArray) else None
         own = f"{prefix}{name}." if isinstance(note, OwnNames) else prefix
-        fields.append(_Field(name, prefix + name, hint, array, own))
+        kinds = note.kinds if isinstance(note, PartsByName) else None
+        fields.append(_Field(name, prefix + name, hint, array, own, kinds))
     return fields
 
 
@@ -169,6 +187,10 @@ def _collect(
             arrays[array.name] = value
             if array.flag:
                 values[array.flag] = True
+        elif field.kinds is not None:
+            values[field.key] = list(value)
+            for name, each in value.items():
+                _collect(each, values, arrays, lengths, f"{field.prefix}{name}.")
         elif field.is_part:
             _collect(value, values, arrays, lengths, field.prefix)
         else:
@@ -187,6 +209,11 @@ def _build(
                 continue
             array.check(arrays[array.name], lengths)
             fields[field.name] = arrays[array.name]
+        elif field.kinds is not None:
+            names: list[str] = values[field.key]
+            fields[field.name] = {
+                name: _build(field.kinds[name], values, arrays, lengths, f"{field.prefix}{name}.") for name in names
+            }
         elif field.is_part:
             fields[field.name] = _build(field.kind, values, arrays, lengths, field.prefix)
         else:

@@ -126,8 +126,16 @@ def command_line() -> str:
 
 # Files that a training writes besides the metrics and the model; later commands write others.
 TRAINING_FILES = (
-    *(CONFIG_FILE, HISTORY_FILE, "normal.npz", "components.npz", "logistic.npz", "convolutions.npz"),
-    *("regression.npz", "spread.npz"),
+    CONFIG_FILE,
+    HISTORY_FILE,
+    "normal.npz",
+    "pca.npz",
+    "mahalanobis.npz",
+    "components.npz",
+    "logistic.npz",
+    "convolutions.npz",
+    "regression.npz",
+    "spread.npz",
 )
 
 

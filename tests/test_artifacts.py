@@ -1,7 +1,9 @@
 """Test artifacts: saving and loading, and the refusal of damaged files."""
 
 import dataclasses
+import importlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -9,11 +11,11 @@ import numpy as np
 import pytest
 
 from lstm_ae.arrays import Array
-from lstm_ae.artifacts import Artifact, OwnNames, StoredArray
+from lstm_ae.artifacts import Artifact, OwnNames, PartsByName, StoredArray
 from lstm_ae.config import Toy
 from lstm_ae.data.windows import Source
 from lstm_ae.errors import DataError
-from lstm_ae.run import Run, create_run
+from lstm_ae.run import TRAINING_FILES, Run, create_run
 
 
 class Part(NamedTuple):
@@ -164,16 +166,74 @@ def test_axes_of_a_part_with_its_own_names_must_agree() -> None:
         dataclasses.replace(whole, other=heavy).content()
 
 
+class Other(NamedTuple):
+    steps: int
+    values: Annotated[Array, StoredArray("values_0", np.floating, "steps")]
+
+
+@dataclasses.dataclass(frozen=True)
+class Named(Artifact):
+    """An artifact with parts of several types by name."""
+
+    file = "named.npz"
+
+    parts: Annotated[Mapping[str, Part | Other], PartsByName({"a": Part, "b": Other, "c": Other})]
+    values: Annotated[Array, StoredArray("values_0", np.floating, "steps")]
+
+
+def named() -> Named:
+    parts = {"c": Other(4, np.array([2.0])), "a": Part("fixed", np.zeros(3))}
+    return Named(parts, np.array([6.0, 7.0]))
+
+
+def test_parts_by_name_keep_their_types_and_order(tmp_path: Path) -> None:
+    path = tmp_path / Named.file
+    path.write_bytes(named().content())
+    with np.load(path) as file:
+        assert list(file) == ["meta", "c.values_0", "a.scale_0", "values_0"]
+        assert json.loads(file["meta"].tobytes()) == {"parts": ["c", "a"], "c.steps": 4, "a.kind": "fixed"}
+    found = Named.from_content(path.read_bytes(), str(path))
+    assert list(found.parts) == ["c", "a"]
+    assert (type(found.parts["c"]), type(found.parts["a"])) == (Other, Part)
+    assert (found.parts["c"].values.tolist(), found.values.tolist()) == ([2], [6, 7])  # type: ignore[operator, union-attr]
+
+
+@pytest.mark.parametrize("parts", [["c", "a", "other"], ["a", "b"], 3])
+def test_unknown_or_missing_parts_are_refused(tmp_path: Path, parts: Any) -> None:
+    path = tmp_path / Named.file
+    path.write_bytes(named().content())
+    with np.load(path) as file:
+        meta = json.loads(file["meta"].tobytes()) | {"parts": parts}
+        arrays = {name: file[name] for name in file if name != "meta"}
+    np.savez(path, **arrays, meta=np.frombuffer(json.dumps(meta).encode(), np.uint8))
+    with pytest.raises(DataError, match=r"named\.npz' is damaged"):
+        Named.from_content(path.read_bytes(), str(path))
+
+
+def test_every_artifact_is_a_file_of_training() -> None:
+    """A loaded estimator has these files in memory."""
+    importlib.import_module("lstm_ae.apply.evaluate")
+    kinds, found = [Artifact], set[str]()
+    while kinds:
+        kind = kinds.pop()
+        kinds += kind.__subclasses__()
+        if hasattr(kind, "file") and kind.__module__.startswith("lstm_ae."):
+            found.add(kind.file)
+    assert "normal.npz" in found
+    assert found <= set(TRAINING_FILES)
+
+
 @pytest.mark.parametrize("name", ["pump", "snp"])
 def test_artifacts_of_the_saved_models_round_trip(name: str) -> None:
     """The saved artifacts equal the loaded files byte by byte."""
     from lstm_ae.detection.calibration import NormalScores
     from lstm_ae.forecasting.baselines import ForecastRegression
     from lstm_ae.forecasting.intervals import ErrorQuantiles
+    from lstm_ae.studies.series.reconstruction import MahalanobisScores, PcaScores
 
     run = Run(Path(__file__).parents[1] / "saved_models" / name)
     kinds: dict[str, list[type[Artifact]]] = {
-        "pump": [NormalScores],
+        "pump": [NormalScores, PcaScores, MahalanobisScores],
         "snp": [ErrorQuantiles, ForecastRegression],
     }
     for kind in kinds[name]:

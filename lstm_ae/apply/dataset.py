@@ -19,14 +19,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lstm_ae.apply.detect import RunDetector, detect_prepared, load_detector
-from lstm_ae.apply.detection_output import EVENT_COLUMNS, event_rows, name_scores
+from lstm_ae.apply.detect import RunDetector, detect, load_detector
+from lstm_ae.apply.detection_output import event_facts, row_columns
 from lstm_ae.apply.run_table import prepare_run_table, read_run_arrow, refuse_output_names
 from lstm_ae.data.dataset import DatasetFile
 from lstm_ae.data.frames import map_to_table_rows
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.panel_reader import to_texts
 from lstm_ae.data.parquet import iterate_rows
+from lstm_ae.detection.events import EVENT_COLUMNS
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.files import write
 from lstm_ae.formatting import format_count, quote
@@ -81,14 +82,12 @@ class DatasetDetection(NamedTuple):
         directory: absolute path of the directory of the results.
         reading: reading options that differ from the run's.
         rule: the threshold rule; None for that of the run.
-        online: whether to score each row as if it were the last one.
     """
 
     run: str
     directory: str
     reading: JsonMapping = {}
     rule: str | None = None
-    online: bool = False
 
     def open(self) -> RunDetector:
         """Load the run; its kernels compute all windows, so that results do not depend on earlier groups."""
@@ -267,38 +266,33 @@ def read_group(group: SeriesGroup, ids: Sequence[str], columns: Sequence[str]) -
         ) from None
 
 
-def score_panel(
-    detector: RunDetector, table: Panel, rule: str | None = None, *, online: bool = False
-) -> tuple[TableColumns, list[JsonObject]]:
+def score_panel(detector: RunDetector, table: Panel, rule: str | None = None) -> tuple[TableColumns, list[JsonObject]]:
     """Score the rows of whole series; scores do not depend on the other series.
 
     Args:
         detector: the detector of a run.
         table: all rows of the series.
         rule: the threshold rule; None for the detector's own rule.
-        online: whether to score each row as if it were the last one.
 
     Returns:
-        `score`, `p`, `anomaly`, and with several columns `error <column>` for each row, in the order in which the rows
-        were read, NaN for rows in no complete window; and records of the events, which name the series if the table has
-        columns that identify one.
+        `row_columns` for each row, in the order in which the rows were read, with NaN for rows in no complete window;
+        and the facts of the events, which name the series if the table has columns that identify one.
 
     Raises:
         ConfigError, DataError: rows have the same time, or values are missing where none may be.
     """
     names = detector.config.value_cols
     try:
-        detection = detect_prepared(detector, prepare_run_table(detector.config, table), rule, online=online)
+        detection = detect(detector, prepare_run_table(detector.config, table), rule)
     except DataError as error:
         if error.code is not Code.TOO_FEW_ROWS:
             raise
-        rows = len(table.lines)
-        none = np.full(rows, np.nan)
-        return name_scores(names, none, none, np.zeros(rows, bool), np.full((rows, len(names)), np.nan)), []
-    scored = detection.model
-    places = map_to_table_rows(detection.prepared, np.arange(len(scored.scores)))
-    arrays = (array[places] for array in (scored.scores, scored.p, scored.anomaly, scored.errors))
-    return name_scores(names, *arrays), event_rows(detection, named=bool(detector.config.id_col))
+        none = np.full(len(table.lines), np.nan)
+        errors = {f"error {name}": none for name in names} if len(names) > 1 else {}
+        return {"score": none, "p": none, "anomaly": np.isfinite(none), "final_score": none} | errors, []
+    places = map_to_table_rows(detection.prepared, np.arange(len(detection.final)))
+    columns: TableColumns = {name: values[places] for name, values in row_columns(detection).items()}
+    return columns, event_facts(detection, named=bool(detector.config.id_col))
 
 
 def score_group(detection: DatasetDetection, detector: RunDetector, group: SeriesGroup) -> JobEnd:
@@ -310,7 +304,7 @@ def score_group(detection: DatasetDetection, detector: RunDetector, group: Serie
     try:
         table = read_group(group, config.id_col, list(dict.fromkeys((*keys, *config.value_cols))))
         panel = read_run_arrow(config, table, group.title)
-        columns, events = score_panel(detector, panel, detection.rule, online=detection.online)
+        columns, events = score_panel(detector, panel, detection.rule)
         refuse_output_names(keys, columns)
     except (ConfigError, DataError) as error:
         return end_without_results(group, str(error))

@@ -1,19 +1,20 @@
 """Describe a detection: events and scores as table columns, as text, and as JSON."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from lstm_ae.apply.compare import PCA, Comparison
 from lstm_ae.apply.detect import Detection
 from lstm_ae.arrays import Array
 from lstm_ae.config.threshold import UNITS
 from lstm_ae.data.time_zones import format_time, format_times
+from lstm_ae.detection.events import EVENT_COLUMNS
+from lstm_ae.detection.shift import Shift
+from lstm_ae.detection.thresholds import ExpectedAlarms
 from lstm_ae.formatting import format_count, format_expected_count, format_period
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.table_files import TableColumns
-
-# Columns of a table of events; one of several series begins with "series".
-EVENT_COLUMNS = ("start", "end", "peak", "score", "p", "columns", "provisional")
 
 # Smaller expected counts are reported as "fewer than" this number.
 MIN_EXPECTED_COUNT = 0.1
@@ -27,94 +28,78 @@ FALSE_ALARM_LIMIT = 2
 PERIODS = {unit: UNITS[unit] for unit in ("hour", "day", "week", "month")}
 
 
-def event_rows(detection: Detection, *, named: bool | None = None) -> list[JsonObject]:
-    """Return one record per event: times, score, p-value, and the columns that caused it.
+def event_facts(detection: Detection, *, named: bool | None = None) -> list[JsonObject]:
+    """Return the facts of each event, see `Event.facts`.
 
     Args:
         detection: The detection in a table.
-        named: Whether each record begins with the name of its series; None if the table has several series.
+        named: Whether the facts begin with the name of the series; None if the table has several series.
     """
-    table, series, rows = detection.prepared.table, detection.prepared.grid.series, []
+    table, series = detection.prepared.table, detection.prepared.grid.series
     named = detection.several if named is None else named
-    for event in detection.model.events:
-        shares = sorted(zip(event.shares, table.layout.values, strict=True), reverse=True)
-        rows.append(
-            ({"series": table.ids[series[event.peak]]} if named else {})
-            | {
-                "start": detection.format_time(event.first),
-                "end": detection.format_time(event.last),
-                "peak": detection.format_time(event.peak),
-                "score": event.score,
-                "p": event.p,
-                "columns": ", ".join(f"{name} {share:.0%}" for share, name in shares[:3] if share >= 0.005),
-                "provisional": event.provisional,
-            }
-        )
-    return rows
+    return [
+        ({"series": table.ids[series[event.peak]]} if named else {})
+        | event.facts(table.layout.values, detection.format_time)
+        for event in detection.events
+    ]
 
 
-def event_columns(detection: Detection) -> TableColumns:
-    """Return the events as table columns."""
-    return event_table(event_rows(detection), several=detection.several)
-
-
-def event_table(rows: Sequence[JsonMapping], *, several: bool) -> TableColumns:
+def event_table(facts: Sequence[JsonMapping], *, several: bool) -> TableColumns:
     """Return events as table columns.
 
     Args:
-        rows: the events, see `event_rows`.
+        facts: the facts of the events, see `event_facts`.
         several: whether they are those of several series.
     """
-    return {name: [row[name] for row in rows] for name in (*(["series"] if several else []), *EVENT_COLUMNS)}
+    return {name: [each[name] for each in facts] for name in (*(["series"] if several else []), *EVENT_COLUMNS)}
 
 
 def score_columns(detection: Detection) -> TableColumns:
-    """Return time, score, p-value, anomaly flag, and the error of each column for every grid row, as table columns."""
-    table, grid, scored = detection.prepared.table, detection.prepared.grid, detection.model
+    """Return time, scores, p-value, anomaly flag, and the error of each column for every grid row, as table columns."""
+    table, grid = detection.prepared.table, detection.prepared.grid
     columns: TableColumns = {}
     if detection.several:
         columns["series"] = [table.ids[place] for place in grid.series]
     columns["time"] = format_times(grid.times, table.zone) if table.layout.time is not None else grid.times
-    return columns | name_scores(table.layout.values, scored.scores, scored.p, scored.anomaly, scored.errors)
+    return columns | row_columns(detection)
 
 
-def name_scores(names: Sequence[str], scores: Array, p: Array, anomaly: Array, errors: Array) -> TableColumns:
-    """Return scores, p-values, and flags of rows as table columns; with several columns also the error of each."""
-    columns: TableColumns = {"score": scores, "p": p, "anomaly": anomaly}
-    if len(names) > 1:
-        columns |= {f"error {name}": errors[:, k] for k, name in enumerate(names)}
-    return columns
+def row_columns(detection: Detection) -> dict[str, Array]:
+    """Return scores, p-values, and flags of grid rows as table columns; with several columns also the error of each."""
+    names, rows = detection.prepared.table.layout.values, detection.rows
+    columns = {"score": rows.scores, "p": rows.p, "anomaly": detection.anomaly, "final_score": detection.final}
+    errors = {f"error {name}": rows.errors[:, number] for number, name in enumerate(names)}
+    return columns | (errors if len(names) > 1 else {})
 
 
-def describe_detection(detection: Detection) -> list[str]:
+def describe_detection(detection: Detection, comparison: Comparison) -> list[str]:
     """Return lines about the events, the threshold, the expected false alarms, the baseline, and the labels."""
-    scored, rows, series = detection.model, count_scored_rows(detection), len(detection.prepared.table.ids)
+    threshold, rows, series = detection.threshold, detection.scored, len(detection.prepared.table.ids)
     duration = _format_duration(detection, rows)
-    shared = scored.threshold.rule.kind == "budget" and detection.several
+    shared = threshold.rule.kind == "budget" and detection.several
     budget = f" a series, on average over {series:,}" if shared else ""
     lines = [
-        f"{format_count(len(scored.events), 'event')} in {format_count(rows, 'row')}{duration}",
-        f"threshold {scored.threshold.value:.4g}, {scored.threshold.rule}{budget}: {scored.threshold.how}",
-        _describe_chance(detection, rows),
+        f"{format_count(len(detection.events), 'event')} in {format_count(rows, 'row')}{duration}",
+        _describe_chance(detection),
+        *describe_excess(len(detection.events), detection.expected, detection.suppressed),
+        f"threshold {threshold.value:.4g}, {threshold.rule}{budget}: {threshold.how}",
     ]
-    lines += describe_unscored(len(scored.scores) - rows)
-    if detection.online and (bounded := int(scored.outside_events.sum())):
-        lines.append(
-            f"{format_count(bounded, 'row')} above the threshold in no event: below the bound of an earlier event"
-        )
-    lines.append(
-        f"{detection.normal.components.name}: {format_count(len(detection.baseline.events), 'event')} by the same "
-        f"rule, {_count_agreeing_events(detection)} among these"
+    lines += describe_unscored(len(detection.rows.scores) - rows)
+    baseline = comparison.baselines[PCA]
+    agreeing = sum(
+        any(event.first <= other.last and other.first <= event.last for event in detection.events)
+        for other in baseline.events
     )
-    for name, metrics in detection.metrics.items():
+    lines.append(
+        f"{comparison.pca}: {format_count(len(baseline.events), 'event')} by the same rule, {agreeing} among these"
+    )
+    for name, metrics in comparison.metrics.items():
         values = (("VUS-PR", metrics.ranking.vus_pr), ("AUC-PR", metrics.ranking.auc_pr))
         texts = [f"{metric} {value:.3f}" for metric, value in values if value == value]
         if metrics.events is not None:
             ranges = format_count(metrics.events.ranges, "labeled range")
-            texts += [
-                f"{metrics.events.detected} of {ranges} found" if metrics.events.ranges else ranges,
-                format_count(metrics.events.false, "false event"),
-            ]
+            found = f"{metrics.events.detected} of {ranges} found, {metrics.events.alarmed} alarmed"
+            texts += [found if metrics.events.ranges else ranges, format_count(metrics.events.false, "false event")]
             if delays := metrics.events.delays:
                 texts.append(f"alarm after {format_count(int(np.median(delays)), 'row')} (median)")
         if texts:
@@ -130,22 +115,37 @@ def describe_unscored(rows: int) -> list[str]:
     return [f"{format_count(rows, 'row')} {have} no score: no value, or no complete window"]
 
 
-def count_scored_rows(detection: Detection) -> int:
-    """Return the number of rows with a score."""
-    return int(np.count_nonzero(~np.isnan(detection.model.scores)))
-
-
-def _describe_chance(detection: Detection, rows: int) -> str:
-    """Return a line about the events to expect in as many normal rows."""
-    threshold = detection.model.threshold
-    expected, low, high = threshold.alarms.per(rows)
+def _describe_chance(detection: Detection) -> str:
+    """Return a line about the alarms to expect in as many normal rows."""
+    threshold, (expected, low, high) = detection.threshold, detection.expected
     interval = f"95% interval: {format_expected_count(low)} to {format_expected_count(high)}"
     known = format_count(len(threshold.normal), "normal score")
     number = format_expected(expected)
-    if expected < 1 and rows > len(threshold.normal):
+    if expected < 1 and detection.scored > len(threshold.normal):
         number = f"up to {FALSE_ALARM_LIMIT}, by the normal scores {number}"
     series = f" of {len(detection.prepared.table.ids):,} series" if detection.several else ""
     return f"false alarms expected in as many normal rows{series}: {number} ({interval}, from {known})"
+
+
+def describe_excess(alarms: int, expected: ExpectedAlarms, suppressed: int) -> list[str]:
+    """Return lines about far more alarms than expected, and about those that were suppressed; empty without any.
+
+    Args:
+        alarms: number of alarms.
+        expected: expected false alarms in as many normal rows.
+        suppressed: see `Detection.suppressed`.
+    """
+    lines = []
+    if expected.exceeded_by(alarms):
+        lines.append(
+            "far more alarms than expected in normal rows: either there are many anomalies, or the rows differ from "
+            "those of the training. Look at some events; if they are normal, train again with such rows, or follow "
+            "slow change with --adapt"
+        )
+    if suppressed:
+        rises = format_count(suppressed, "further rise")
+        lines.append(f"changed: {rises} above the threshold raised no alarm, because such scores had become usual")
+    return lines
 
 
 def format_expected(number: float) -> str:
@@ -155,14 +155,6 @@ def format_expected(number: float) -> str:
     return f"about {format_expected_count(number)}"
 
 
-def _count_agreeing_events(detection: Detection) -> int:
-    """Return the number of baseline events that overlap an event of the model."""
-    return sum(
-        any(event.first <= other.last and other.first <= event.last for event in detection.model.events)
-        for other in detection.baseline.events
-    )
-
-
 def _format_duration(detection: Detection, rows: int) -> str:
     # Rows of several series overlap in time, so their number is no duration.
     if not detection.normal.step or detection.several:
@@ -170,18 +162,19 @@ def _format_duration(detection: Detection, rows: int) -> str:
     return f" ({format_period(rows * detection.normal.step / 1e9, PERIODS)})"
 
 
-def detection_to_json(detection: Detection) -> JsonObject:
+def detection_to_json(detection: Detection, comparison: Comparison, shifts: Mapping[str, Shift]) -> JsonObject:
     """Return the threshold, the events, and the metrics as a JSON object, without the scores of the rows."""
-    threshold = detection.model.threshold
-    expected = threshold.alarms.per(count_scored_rows(detection))
+    threshold = detection.threshold
     return {
         "threshold": threshold.value,
         "rule": str(threshold.rule),
         "how": threshold.how,
-        "expected_false_alarms": {"mean": expected.expected, "low": expected.low, "high": expected.high},
-        "anomalies": event_rows(detection),
-        "shifts": _shift_rows(detection),
-        "pca_events": len(detection.baseline.events),
+        "alarms": len(detection.events),
+        "suppressed": detection.suppressed,
+        "expected_false_alarms": expected_to_json(detection.expected),
+        "anomalies": event_facts(detection),
+        "shifts": list(_shift_facts(detection, shifts)),
+        "pca_events": len(comparison.baselines[PCA].events),
         "metrics": {
             name: metrics.ranking._asdict()
             | (
@@ -189,32 +182,34 @@ def detection_to_json(detection: Detection) -> JsonObject:
                 if metrics.events is None
                 else {
                     "found": metrics.events.detected,
+                    "alarmed": metrics.events.alarmed,
                     "false": metrics.events.false,
                     "delays": list(metrics.events.delays),
                 }
             )
-            for name, metrics in detection.metrics.items()
+            for name, metrics in comparison.metrics.items()
         },
     }
 
 
-def describe_shifted_series(detection: Detection) -> dict[str, str]:
+def expected_to_json(expected: ExpectedAlarms) -> JsonObject:
+    """Return an expected number of alarms with the bounds of its interval."""
+    return {"mean": expected.expected, "low": expected.low, "high": expected.high}
+
+
+def describe_shifted_series(detection: Detection, shifts: Mapping[str, Shift]) -> dict[str, str]:
     """Return what has shifted in the series whose last rows are outside the training range, by name."""
     names = detection.prepared.table.layout.values
-    return {name if detection.several else "": shift.describe(names) for name, shift in detection.shifts.items()}
+    return {name if detection.several else "": shift.describe(names) for name, shift in shifts.items()}
 
 
-def _shift_rows(detection: Detection) -> list[JsonObject]:
-    table, rows = detection.prepared.table, []
-    for name, shift in detection.shifts.items():
+def _shift_facts(detection: Detection, shifts: Mapping[str, Shift]) -> Iterator[JsonObject]:
+    table = detection.prepared.table
+    for name, shift in shifts.items():
         time = int(shift.since or 0)
         *columns, scores = shift.active.tolist()
-        rows.append(
-            ({"series": name} if detection.several else {})
-            | {
-                "noticed": format_time(time, table.zone) if table.layout.time is not None else str(time),
-                "columns": [column for column, far in zip(table.layout.values, columns, strict=True) if far],
-                "scores": scores,
-            }
-        )
-    return rows
+        yield ({"series": name} if detection.several else {}) | {
+            "noticed": format_time(time, table.zone) if table.layout.time is not None else str(time),
+            "columns": [column for column, far in zip(table.layout.values, columns, strict=True) if far],
+            "scores": scores,
+        }

@@ -1,10 +1,10 @@
 """Evaluate a run on a table that it was not trained on."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from lstm_ae.apply import classify, detect, encode
+from lstm_ae.apply import classify, compare, detect, encode
 from lstm_ae.apply.forecast import RunForecaster, load_forecaster
 from lstm_ae.apply.run_table import TableRequest, describe_training_period, read_run_table, run_config, too_few_rows
 from lstm_ae.arrays import Array
@@ -13,7 +13,6 @@ from lstm_ae.classification.baselines import ConvolutionRegression, LogisticRegr
 from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.data.windows import Data, Source, Split, cut_panel
 from lstm_ae.detection.baselines import ReconstructionBaseline
-from lstm_ae.detection.calibration import NormalScores
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.evaluation import Evaluation, Metric, Metrics
 from lstm_ae.forecasting import metrics as forecast_metrics
@@ -24,6 +23,7 @@ from lstm_ae.json_types import JsonObject
 from lstm_ae.model_store import ModelStore
 from lstm_ae.models.inference import model_inputs
 from lstm_ae.studies.series import classification, reconstruction
+from lstm_ae.studies.series.reconstruction import PcaScores
 
 NEW_DATA = "new data"
 
@@ -76,8 +76,10 @@ def evaluate_table(
         return evaluate_classes(classified, regressions, *_describe_labels(request))
     if request.label_col is not None:
         detector = detect.load_detector(run, request.reading)
-        detection = detect.detect_prepared(detector, observe(detector.read(request)))
-        return evaluate_detection(detection, *_describe_labels(request))
+        baselines = compare.load_baselines(run, detector)
+        detection = detect.detect(detector, observe(detector.read(request)))
+        comparison = compare.compare(detector, baselines, detection)
+        return evaluate_detection(detection, comparison, *_describe_labels(request))
     components, autoencoder = find_components(run), encode.load_autoencoder(run, request.reading)
     return evaluate_reconstruction(autoencoder, observe(autoencoder.read(request)), components)
 
@@ -87,11 +89,14 @@ def _describe_labels(request: TableRequest) -> tuple[str, str]:
     return f"The column {request.label_col!r}", "Pass another --label-col"
 
 
-def evaluate_detection(detection: detect.Detection, labels: str, advice: str) -> Evaluation:
+def evaluate_detection(
+    detection: detect.Detection, comparison: compare.Comparison, labels: str, advice: str
+) -> Evaluation:
     """Evaluate the scores and events of a table with known anomalies.
 
     Args:
         detection: The detection of a table with labels.
+        comparison: Its comparison with the baselines.
         labels, advice: The labels in errors, and what to do.
 
     Raises:
@@ -100,17 +105,17 @@ def evaluate_detection(detection: detect.Detection, labels: str, advice: str) ->
     is_anomaly = detection.labeled_rows()
     if not is_anomaly.any() or is_anomaly.all():
         raise DataError(f"{labels} marks no row, or every row, so there are no metrics. {advice}", code=Code.LABELS)
-    return Evaluation({NEW_DATA: _anomaly_metrics(detection.metrics)})
+    return Evaluation({NEW_DATA: _anomaly_metrics(comparison.metrics)})
 
 
-def find_components(run: ModelStore) -> NormalScores | ReconstructionBaseline | None:
+def find_components(run: ModelStore) -> PcaScores | ReconstructionBaseline | None:
     """Return the artifact with the principal components of a run; None if it has none."""
     # An anomaly detector has the baseline with its scores of normal rows.
-    return run.find_artifact(NormalScores) or run.find_artifact(ReconstructionBaseline)
+    return run.find_artifact(PcaScores) or run.find_artifact(ReconstructionBaseline)
 
 
 def evaluate_reconstruction(
-    autoencoder: encode.RunAutoencoder, prepared: PreparedTable, baseline: NormalScores | ReconstructionBaseline | None
+    autoencoder: encode.RunAutoencoder, prepared: PreparedTable, baseline: PcaScores | ReconstructionBaseline | None
 ) -> Evaluation:
     """Evaluate the reconstructions of all windows of a table that is on its time grid.
 
@@ -236,17 +241,18 @@ def evaluate_classes(
     return Evaluation({NEW_DATA: metrics}, {NEW_DATA: verdict} if verdict else {})
 
 
-def _anomaly_metrics(by_scorer: dict[str, detect.LabelMetrics]) -> dict[str, Metric]:
+def _anomaly_metrics(by_scorer: Mapping[str, compare.LabelMetrics]) -> dict[str, Metric]:
     """Return the metrics of the model with those of the other scorers as baselines."""
     metrics: Metrics = {}
     for name, scorer in by_scorer.items():
         numbers: JsonObject = scorer.ranking._asdict()
         if scorer.events is not None:
-            numbers |= {f"event_{key}": getattr(scorer.events, key) for key in ("precision", "recall", "f1", "false")}
+            names = ("precision", "recall", "alarmed_share", "f1", "false")
+            numbers |= {f"event_{key}": getattr(scorer.events, key) for key in names}
         metrics[name] = {
             key: Metric(float(value), "", higher_is_better=key != "event_false") for key, value in numbers.items()
         }
-    model = metrics.pop("model")
+    model = metrics.pop(compare.DETECTOR)
     return {
         key: metric._replace(baselines={name: row[key].value for name, row in metrics.items() if key in row})
         for key, metric in model.items()

@@ -16,12 +16,12 @@ MAX_PANELS = 4
 
 def detection_figure(detection: Detection) -> Figure:
     """Plot the columns, events, scores, and threshold of the series with the most events."""
-    grid, table, scored = detection.prepared.grid, detection.prepared.table, detection.model
+    grid, table = detection.prepared.grid, detection.prepared.table
     names, ids = table.layout.values, table.ids
-    owners = [grid.series[event.peak] for event in scored.events]
+    owners = [grid.series[event.peak] for event in detection.events]
     shown = int(np.bincount(owners).argmax()) if owners else 0
     choice = f"{'the most events' if owners else 'the first'} of {len(ids):,} series"
-    events = [event for event in scored.events if grid.series[event.peak] == shown]
+    events = [event for event in detection.events if grid.series[event.peak] == shown]
     columns = largest_contributors(events, len(names), MAX_COLUMNS)
     title = []
     if len(ids) > 1:
@@ -34,12 +34,12 @@ def detection_figure(detection: Detection) -> Figure:
     return anomalies(
         table.axis(grid.times[rows]),
         grid.values[rows][:, columns],
-        scored.scores[rows],
-        scored.threshold.value,
+        detection.rows.scores[rows],
+        detection.threshold.value,
         [(event.first - first, event.last - first) for event in events],
         names=[names[column] for column in columns],
         segment=grid.segment[rows],
-        labels=detection.labeled_rows()[rows] if detection.metrics else None,
+        labels=None if grid.labels is None else detection.labeled_rows()[rows],
         zone=table.clock,
         title="; ".join(title),
     )

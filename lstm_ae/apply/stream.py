@@ -1,44 +1,21 @@
 """Detect anomalies in incoming rows.
 
-A row has its online score when it arrives, from the window that ends at it. The score equals that from the whole table.
+A row has its score when it arrives, from the window that ends at it. The score equals that from the whole table.
 The memory holds at most one window of rows per series.
 """
 
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
 from lstm_ae.apply.detect import RunDetector
 from lstm_ae.arrays import Array, Int64Array
 from lstm_ae.data.stream import GridPiece, IncomingGrid, Refuse, apply_in_parts
-from lstm_ae.detection.calibration import DETECTOR
-from lstm_ae.detection.scorer import ArrivedRows, ArrivingSegment, Scorer
+from lstm_ae.detection.events import ScoredRows
+from lstm_ae.detection.scorer import ArrivedRows, ArrivingSegment
 from lstm_ae.detection.shift import Shift
 from lstm_ae.json_types import JsonMapping, JsonObject
-
-
-class StreamedScores(NamedTuple):
-    """Scored rows of a stream, grouped by series and ordered by time.
-
-    Args:
-        series: The name of each row's series.
-        times: `(rows,)` int64 nanoseconds in UTC, or row numbers. A missing row has the time that the grid gives it.
-        scores: `(rows,)`; NaN where no window ends at the row.
-        errors: `(rows, features)` errors of the values, see `lstm_ae.detection.calibration.DetectorCalibration`.
-        p: `(rows,)` probability that a normal row has a score this high.
-        anomaly: `(rows,)` bool, whether the score is above the threshold.
-        begins: `(rows,)` bool, whether the row is the first of a segment: the first of its series, or after a long gap.
-    """
-
-    series: list[str]
-    times: Int64Array
-    scores: Array
-    errors: Array
-    p: Array
-    anomaly: Array
-    begins: Array
 
 
 def rows_by_series(names: Sequence[str]) -> dict[str, Int64Array]:
@@ -64,12 +41,12 @@ class DetectionStream:
 
     def __init__(self, detector: RunDetector, rule: str | None = None, *, adapt: int | None = None) -> None:
         self.detector = detector
-        self.scorer, parsed = Scorer(detector.scorer(online=True)), detector.rule(rule)
+        self.scorer, parsed = detector.scorer(), detector.rule(rule)
         if adapt is None:
-            self.threshold, self.adaptation = detector.normal.threshold(parsed, online=True), None
+            self.threshold, self.adaptation = detector.normal.threshold(parsed), None
         else:
-            self.adaptation, self.threshold = detector.normal.adapt(DETECTOR, parsed, adapt)
-        self.limits = detector.normal.shift_limits(online=True)
+            self.adaptation, self.threshold = detector.normal.adapt(parsed, adapt)
+        self.limits = detector.normal.shift_limits()
         # State of series, until their first rows arrive.
         self.restored: dict[str, JsonMapping] = {}
         # Series in which a shift began, until `take_shifted` returns them.
@@ -78,8 +55,11 @@ class DetectionStream:
         # The scale of each series is found by its index; unknown series use the first one.
         self.lines = {name: line for line, name in enumerate(detector.scales.names)}
 
-    def push(self, values: Array, times: Int64Array, ids: Sequence[str], refuse: Refuse) -> StreamedScores:
-        """Add rows and return their scores; a row without any value has none until a row with values follows.
+    def push(self, values: Array, times: Int64Array, ids: Sequence[str], refuse: Refuse) -> ScoredRows:
+        """Add rows and return them with their scores, grouped by series, whose names they have.
+
+        A row without any value has no score until a row with values follows. A missing row has the time that the grid
+        gives it.
 
         Args:
             values: `(rows, features)` in the data's units, NaN where missing.
@@ -106,7 +86,7 @@ class DetectionStream:
         track = self.tracks[name]
         return {"level": track.level and track.level.to_json(), "shift": track.shift.to_json()}
 
-    def _score(self, arrived: Sequence[tuple["_SeriesStream", GridPiece]]) -> StreamedScores:
+    def _score(self, arrived: Sequence[tuple["_SeriesStream", GridPiece]]) -> ScoredRows:
         """Return the scores of complete rows, which are computed together."""
         counts = [len(piece.times) for _, piece in arrived]
         ends = list(itertools.accumulate(counts, initial=0))
@@ -117,7 +97,8 @@ class DetectionStream:
         values = np.concatenate([empty, *(piece.values for _, piece in arrived)])
         values = self.detector.scales.scale.to_common(values, lines)
         rows = [track.arrive(piece, values[place]) for (track, piece), place in zip(arrived, places, strict=True)]
-        scores, errors = self.scorer.score_arrived(rows)
+        scored = self.scorer.score_arrived(rows)
+        scores = scored.scores
         signs, begins = self.limits.beyond(values, scores), np.zeros(len(times), bool)
         for (track, piece), place in zip(arrived, places, strict=True):
             if track.shift.count(signs[place], piece.times):
@@ -126,9 +107,15 @@ class DetectionStream:
             if track.level:
                 scores[place] = track.level.relative(scores[place], piece.times, begins=bool(begins[place.start]))
             track.begins = False
-        series = [track.name for (track, _), count in zip(arrived, counts, strict=True) for _ in range(count)]
-        above = np.asarray(scores > self.threshold.value)
-        return StreamedScores(series, times, scores, errors, self.threshold.p_values(scores), above, begins)
+        return ScoredRows(
+            series=np.repeat(np.array([track.name for track, _ in arrived], object), counts),
+            times=times,
+            begins=begins,
+            scores=scores,
+            p=self.threshold.p_values(scores),
+            windows=scored.windows,
+            errors=scored.errors,
+        )
 
 
 class _SeriesStream:

@@ -23,7 +23,6 @@ from lstm_ae.data.scaling import fit_scale
 from lstm_ae.data.table_reader import read_panel
 from lstm_ae.detection import baselines
 from lstm_ae.detection.baselines import MAHALANOBIS, WindowBaseline, mean_over_windows, window_distances
-from lstm_ae.detection.calibration import VIEWS
 from lstm_ae.detection.metrics import ranking_metrics, tsb_ad_buffer
 from lstm_ae.detection.row_means import view_windows
 from lstm_ae.errors import Code, ConfigError, DataError
@@ -42,6 +41,9 @@ BEST_COLUMN = f"{MAHALANOBIS}, best column"
 
 # Rows of a moving variance.
 VARIANCE_ROWS = 96
+
+# Labeled ranges of a series with several of them.
+SEVERAL_RANGES = 3
 
 # Samples of a bootstrap, and the bounds of its interval.
 BOOTSTRAPS, BOUNDS = 2000, (0.025, 0.975)
@@ -161,9 +163,12 @@ def evaluate_series(series: LabeledSeries, network: JsonMapping | None) -> dict[
 
         def fit_network() -> Callable[[], BenchmarkScores]:
             detector.fit(series.values[: series.prefix])
-            return lambda: BenchmarkScores(
-                *(detector._detect(series.values, online=online).model.scores for online in (False, True))
-            )
+
+            def score() -> BenchmarkScores:
+                detection = detector._detect(series.values)
+                return BenchmarkScores(detection.final, detection.rows.scores)
+
+            return score
 
         detectors = {NETWORK: fit_network} | detectors
     results = {name: _rank(series, fit, buffer) for name, fit in detectors.items()}
@@ -245,32 +250,41 @@ def baseline_detectors(series: LabeledSeries, window: int) -> Iterator[tuple[str
 def evaluate_events(
     detector: "AnomalyDetector", series: LabeledSeries
 ) -> Iterator[tuple[str, dict[str, float | None]]]:
-    """Yield the events in the rows after the training ones, by final scores and by online scores, and by the baselines.
+    """Yield the alarms in the rows after the training ones, by the detector and by the baselines.
 
     The baselines are those of `lstmae series detect`, with thresholds by the same rule from the same validation rows.
 
     Yields:
-        The name of a detector, and the number of labeled `ranges`, of those `found` by an event, of `false` events that
-        overlap no range, of false events `expected` in as many normal rows, and the median `delay` in rows from the
-        start of a detected range to its alarm (None without one).
+        The name of a detector, and the number of labeled `ranges`, of those `found` by an event, of those `alarmed`,
+        that is, with an alarm from a quarter window before to a window after the range, of alarms in these times
+        (`real`) and `outside` of them, of false alarms `expected` in as many normal rows, and the median `delay` in
+        rows from the start of a detected range to its alarm (None without one).
     """
+    from lstm_ae.apply.compare import DETECTOR, compare, load_baselines
     from lstm_ae.apply.detect import load_detector
 
     rows, labels = series.values[series.prefix :], series.labels[series.prefix :]
     if len(rows) < (detector.window_ or 0):
         return
     loaded = detector._fitted.load(load_detector)
-    for online in (False, True):
-        detection = detector._detect(rows, labels=labels, online=online)
-        unlabeled = int(np.count_nonzero(~detection.labeled_rows() & ~np.isnan(detection.model.scores)))
-        for key in VIEWS:
-            events, name = detection.metrics[key].events, NETWORK if key == "model" else key
-            assert events is not None
-            alarms = loaded.normal.threshold(loaded.rule(), key, online=online).alarms
-            counts = {"ranges": events.ranges, "found": events.detected, "false": events.false}
-            delay = statistics.median(events.delays) if events.delays else None
-            measures = counts | {"expected": alarms.expected * unlabeled, "delay": delay}
-            yield f"{name}, online" if online else name, measures
+    detection = detector._detect(rows, labels=labels)
+    comparison = compare(loaded, load_baselines(detector._fitted, loaded), detection)
+    for key, each in {DETECTOR: detection, **comparison.baselines}.items():
+        events = comparison.metrics[key].events
+        assert events is not None
+        unlabeled = int(np.count_nonzero(~each.labeled_rows() & ~np.isnan(each.rows.scores)))
+        yield (
+            NETWORK if key == DETECTOR else key,
+            {
+                "ranges": events.ranges,
+                "found": events.detected,
+                "alarmed": events.alarmed,
+                "real": events.real,
+                "outside": events.events - events.real,
+                "expected": each.threshold.alarms.expected * unlabeled,
+                "delay": statistics.median(events.delays) if events.delays else None,
+            },
+        )
 
 
 class FileJob(NamedTuple):
@@ -353,22 +367,32 @@ def _compare(differences: Array) -> tuple[float, float, float, float]:
 
 
 def summarize_events(results: pd.DataFrame) -> pd.DataFrame:
-    """Return a table of the events of each detector, in the order of the results; empty without a network.
+    """Return a table of the alarms of each detector, in the order of the results; empty without a network.
 
     Args:
         results: the rows of all files, see `evaluate_file`.
 
     Returns:
-        A row per detector: numbers of labeled ranges and of detected ones; means over the series of the detected share,
-        of false events, and of expected false events; the median number of false events; and the median delay in
-        windows (NaN without a detected range).
+        A row per detector: numbers of labeled ranges, of those that an event overlaps, and of those alarmed; means over
+        the series of the shares of ranges found and alarmed, and of the share alarmed in series with `SEVERAL_RANGES`
+        and more; the share of alarms that are real; the mean and the median number of alarms outside of labeled ranges,
+        and the mean of the expected false alarms; and the median delay in windows (NaN without a found range).
     """
     if "found" not in results:
         return pd.DataFrame()
     events = results.dropna(subset="found")
-    share, delay = events["found"] / events["ranges"], events["delay"].astype(float) / events["window"]
-    measures = {"ranges": "sum", "found": "sum", "share": "mean", "false": ["mean", "median"], "expected": "mean"}
-    by_detector = events.assign(share=share, delay=delay).groupby("detector", sort=False)
-    table = by_detector.agg(measures | {"delay": "median"})
-    table.columns = pd.Index(["ranges", "found", "share", "false", "median_false", "expected", "delay"])
-    return table.reset_index()
+    alarmed = events["alarmed"] / events["ranges"]
+    events = events.assign(
+        found_share=events["found"] / events["ranges"],
+        alarmed_share=alarmed,
+        alarmed_of_several=alarmed.where(events["ranges"] >= SEVERAL_RANGES),
+        delay=events["delay"].astype(float) / events["window"],
+    )
+    sums, means = ("ranges", "found", "alarmed"), ("found_share", "alarmed_share", "alarmed_of_several", "expected")
+    by_detector = events.groupby("detector", sort=False)
+    table = by_detector[[*sums, "real", "outside"]].sum().join(by_detector[list(means)].mean())
+    table["real"] /= table["real"] + table["outside"]
+    table["outside"], table["median_outside"] = by_detector["outside"].mean(), by_detector["outside"].median()
+    table["delay"] = by_detector["delay"].median()
+    order = [*sums, *means[:-1], "real", "outside", "median_outside", "expected", "delay"]
+    return table[order].reset_index()

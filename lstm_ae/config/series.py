@@ -69,8 +69,8 @@ class Series(Reading, Config):
         (),
         "Views of the anomaly score: network, shape, windows (default: automatic).",
         details="network: residuals of the network; required. shape: distance from the most similar shape of a "
-        "training window; final scores only. windows: Mahalanobis distance of the windows of continuous columns. "
-        "Default: network,shape, and windows too if some columns are constant or binary; online network,windows.",
+        "training window; only ranks rows. windows: Mahalanobis distance of the windows of continuous columns. "
+        "Default: all; alarms depend on network and windows.",
         needs=DETECTION,
     )
     season: int | None = _task(

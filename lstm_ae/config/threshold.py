@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 FORMS = "quantile:Q, pot:P, budget:N/hour|day|week|month|year, or fixed:X"
 
+# End of a rule whose threshold is also not below the usual highest scores of windows.
+AT_MOST = ":at-most"
+
 # Seconds.
 UNITS = {
     "hour": 3600,
@@ -21,7 +24,9 @@ UNITS = {
     "year": 31_556_952,  # the Gregorian calendar's mean
 }
 
-_WORD = re.compile(r"(quantile|pot|fixed):(\S+)|(budget):([^/\s]+)/(hour|day|week|month|year)")
+_WORD = re.compile(
+    r"(quantile|fixed):(\S+)|(?:(pot):([^:\s]+)|(budget):([^/\s]+)/(hour|day|week|month|year))(:at-most)?"
+)
 
 
 class Rule(NamedTuple):
@@ -31,11 +36,14 @@ class Rule(NamedTuple):
         kind: `quantile`, `pot`, `budget`, or `fixed`.
         number: the quantile, probability, number of alarms, or score.
         unit: period of a budget, one of `UNITS`; "" for other rules.
+        at_most: whether the threshold is also not below the limit of the usual highest scores of windows, so that fewer
+            normal rows may be above it; for `pot` and `budget`.
     """
 
     kind: str
     number: float
     unit: str = ""
+    at_most: bool = False
 
     def divide(self, count: int) -> "Rule":
         """Return the rule for each of several series that share a budget; other rules do not depend on their number.
@@ -46,23 +54,23 @@ class Rule(NamedTuple):
         return self._replace(number=self.number / count) if self.kind == "budget" else self
 
     def __str__(self) -> str:
-        return f"{self.kind}:{self.number:.15g}" + (f"/{self.unit}" if self.unit else "")
+        return f"{self.kind}:{self.number:.15g}" + (f"/{self.unit}" if self.unit else "") + AT_MOST * self.at_most
 
 
 def parse_threshold(text: str) -> Rule:
-    """Parse a rule such as `quantile:0.995` or `budget:2/week`.
+    """Parse a rule such as `quantile:0.995`, `budget:2/week`, or `budget:2/week:at-most`.
 
     Raises:
         ConfigError: if the text has none of the forms, or its number is out of range.
 
     >>> parse_threshold("budget:2/week")
-    Rule(kind='budget', number=2.0, unit='week')
+    Rule(kind='budget', number=2.0, unit='week', at_most=False)
     """
     # Text in the Python interface may be anything.
     match = isinstance(text, str) and _WORD.fullmatch(text.strip().lower())
     if not match:
         raise ConfigError(f"--threshold must be {FORMS}. Received: {text!r}")
-    kind, word, unit = match[1] or match[3], match[2] or match[4], match[5] or ""
+    kind, word, unit = match[1] or match[3] or match[5], match[2] or match[4] or match[6], match[7] or ""
     try:
         number = float(word)
     except ValueError:
@@ -76,7 +84,7 @@ def parse_threshold(text: str) -> Rule:
     is_allowed, words = allowed[kind]
     if not is_allowed:
         raise ConfigError(f"--threshold {kind}: needs {words}. Received: {text!r}", code=Code.MISSING_OPTION)
-    return Rule(kind, number, unit)
+    return Rule(kind, number, unit, at_most=bool(match[8]))
 
 
 def rows_of_unit(unit: str, step: "np.timedelta64 | None") -> float:

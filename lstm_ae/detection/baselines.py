@@ -1,7 +1,7 @@
 """Baselines of anomaly detection: simple methods that assign each window an error.
 
-All are fitted on scaled training windows, and `distances` returns one error per window. The score of a row is the mean
-of the errors of the windows that contain it or, online, the error of the window that ends at it.
+All are fitted on scaled training windows, and `distances` returns one error per window. The score of a row is the error
+of the window that ends at it or, to rank rows, the mean of the errors of the windows that contain it.
 
 Principal components also have a residual per value, like a model, so that later steps are the same for both.
 """

@@ -1,4 +1,4 @@
-"""Online scores relative to their recent level, so that the threshold follows slow change.
+"""Alarm scores relative to their recent level, so that the threshold follows slow change.
 
 DSPOT (Siffer, Fouque, Termier, and Largouet 2017, "Anomaly detection in streams with extreme value theory", section
 4.4) subtracts the mean of the last normal values from each value and fits the tail of the differences. Anomaly scores
@@ -24,7 +24,7 @@ MIN_LEVEL = 0.1
 
 
 class ScoreLevel:
-    """Recent level of the online scores of one series, relative to that of normal rows.
+    """Recent level of the alarm scores of one series, relative to that of normal rows.
 
     The level does not change while an event is open, so that a long anomaly cannot raise it.
 
@@ -120,7 +120,7 @@ def fit_adaptation(scores: Array, segment: Array, memory: int, window: int) -> A
     """Return the adaptation to the level of the scores of normal rows.
 
     Args:
-        scores: `(rows,)` online scores of normal rows, NaN for rows without one.
+        scores: `(rows,)` alarm scores of normal rows, NaN for rows without one.
         segment: `(rows,)` segment of each row; the level restarts with each segment.
         memory: see `ScoreLevel`.
         window: steps per window.

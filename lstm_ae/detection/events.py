@@ -1,69 +1,138 @@
-"""Events: runs of rows above the threshold, with their peaks, p-values, and the shares of the columns.
+"""Alarms and events of scored rows, in a table as in a stream.
 
-One anomalous row raises the scores of up to `window - 1` rows on either side of it. Rows above the threshold with fewer
-than `join` rows between them are therefore one run; `join` should be the window length. An event is the section of a
-run whose own errors cause its scores, from the first to the last such row; a run with several such sections, a window
-apart, is several events.
+A row above the limit raises an alarm and begins an event. The event is over after `join` rows that are not above it,
+`join` being the window length, or after a long gap: one anomalous row raises the scores of the rows after it for a
+window, and the scores of rows between them may be below the limit. Within an event, a score of twice the highest one of
+its first window of rows is another alarm and begins another event.
 
-Of online scores, which are known when a row arrives, a run is an event. It begins with its first row above the
-threshold, and is over after `join` rows that are not, or after a long gap. A row whose largest error is in the column
-of an earlier event begins an event only if its score also reaches that event's bound: twice the highest score of the
-event, which decays to the threshold over tens of windows. A disturbance that persists or fades is one alarm. Columns
-that are constant or binary count as one: switches change often, and in ways that the normal rows do not show.
+The limit is the threshold, and rises with the usual highest scores of the last windows: in a series that became
+different, scores above the threshold are usual. The first of them that is below the limit is an alarm of its own kind,
+and the others are counted. Rows after an alarm do not count as usual, or else anomalies would hide the next ones.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from lstm_ae.arrays import Array, BoolArray, Int64Array
-from lstm_ae.data.panel import run_bounds, run_starts
-from lstm_ae.detection.row_means import mean_over_features
+from lstm_ae.data.panel import run_bounds
+from lstm_ae.detection.tail import RECENT_BLOCKS, SMALLEST_SCORE, usual_limit
 from lstm_ae.json_types import JsonMapping, JsonObject
 
-# The bound of an earlier event in units of its peak, and the windows in which its logarithm falls by a factor of e.
-PEAK_FACTOR, PEAK_WINDOWS = 2.0, 50
+# Kinds of events.
+ANOMALY, CHANGED = "anomaly", "changed"
 
-# Runs of online scores above the threshold per event, in normal rows.
-ONLINE_EVENTS = 3.5
+# Within an open event, a score of this many times the highest one of the first window of rows is another alarm.
+ESCALATION = 2
+
+# Windows of rows from an alarm on that do not count as usual: an anomaly of a window raises the scores of two.
+DISTURBED = 2
+
+# Facts of an event that are columns of a table of events.
+EVENT_COLUMNS = ("start", "end", "peak", "alarm", "kind", "score", "p", "columns", "provisional")
+
+# Largest number of columns, and their smallest share, in the text of the causes.
+MAX_CAUSES, MIN_SHARE = 3, 0.005
 
 # Largest finite number; it replaces an infinite score, which JSON cannot express.
 LARGEST = float(np.finfo(np.float64).max)
 
 
-class Event(NamedTuple):
-    """Rows that cause scores above the threshold.
+class ScoredRows(NamedTuple):
+    """Scored rows of one series or of several, grouped by series and ordered by time.
 
     Args:
-        first: number of the first row; in a stream its time, as for the other rows.
-        last: last row so far.
-        peak: row with the largest error; for online scores, the row with the highest score.
-        score: the highest score.
-        p: probability that a normal row has a score at least as high.
-        shares: `(features,)` share of each feature in the error at the peak, or for online scores at the first row; the
-            sum is 1, and missing features have 0.
-        provisional: whether later rows may still change its scores or extend it.
-        alarm: row at whose arrival the event is certain, because its first score above the threshold is final.
-        below: rows since the last row above the threshold, in an event of online scores that is not over.
+        series: `(rows,)` name or number of the series of each row.
+        times: `(rows,)` int64 times, or numbers of the rows.
+        begins: `(rows,)` whether a row is the first of a segment: the first of its series, or after a long gap.
+        scores: `(rows,)` alarm scores, NaN where no window ends at the row or it has no value.
+        p: `(rows,)` probability that a normal row has a score at least as high.
+        windows: `(rows,)` distances of the windows that end at the rows, see `lstm_ae.detection.scorer.RowScores`.
+        errors: `(rows, features)` squared deviations of the values, NaN where missing.
     """
 
+    series: Array
+    times: Int64Array
+    begins: BoolArray
+    scores: Array
+    p: Array
+    windows: Array
+    errors: Array
+
+    def select(self, rows: slice | Int64Array) -> "ScoredRows":
+        """Return some rows."""
+        columns: list[Any] = [column[rows] for column in self]
+        return ScoredRows(*columns)
+
+    def by_series(self) -> "Iterator[tuple[Any, ScoredRows]]":
+        """Yield each series with its rows."""
+        for first, end in run_bounds(self.series):
+            yield self.series[first], self.select(slice(first, end))
+
+
+class Event(NamedTuple):
+    """Rows that cause scores above the limit.
+
+    Args:
+        kind: `ANOMALY`, or `CHANGED` for the first scores above the threshold in a series whose usual scores are.
+        first: number of the first row; in a stream its time, as for the other rows.
+        last: last row so far.
+        peak: row with the highest score.
+        alarm: row at whose arrival the alarm is raised.
+        begun: the highest score of the first window of rows.
+        score: the highest score.
+        p: probability that a normal row has a score at least as high.
+        shares: `(features,)` share of each feature in the error; the sum is 1, and missing features have 0.
+        provisional: whether later rows may still extend it.
+    """
+
+    kind: str
     first: int
     last: int
     peak: int
+    alarm: int
+    begun: float
     score: float
     p: float
     shares: tuple[float, ...]
     provisional: bool
-    alarm: int
-    below: int = 0
 
     @classmethod
     def from_json(cls, content: JsonMapping) -> "Event":
         """Return the event whose fields were stored as JSON."""
         return cls(**{**content, "shares": tuple(content["shares"])})
+
+    def extend(self, rows: ScoredRows, row: int, *, first: bool) -> "Event":
+        """Return the event with a further row, which may be in its first window of rows."""
+        time, score = int(rows.times[row]), finite(rows.scores[row])
+        if score <= self.score:
+            return self._replace(last=time)
+        begun = score if first else self.begun
+        return self._replace(last=time, peak=time, begun=begun, score=score, p=float(rows.p[row]))
+
+    def facts(self, names: Sequence[str], format_time: Callable[[int], Any]) -> JsonObject:
+        """Return everything that a message, a file, or a table of events says of the event, by name.
+
+        Args:
+            names: `(features,)` names of the columns.
+            format_time: function that returns how a row or a time is written.
+
+        Returns:
+            `EVENT_COLUMNS`, of which `columns` is the text of the largest `causes`, and `causes`, the share of each
+            column.
+        """
+        times = {"start": self.first, "end": self.last, "peak": self.peak, "alarm": self.alarm}
+        largest = sorted(zip(self.shares, names, strict=True), reverse=True)[:MAX_CAUSES]
+        return {name: format_time(time) for name, time in times.items()} | {
+            "kind": self.kind,
+            "score": self.score,
+            "p": self.p,
+            "columns": ", ".join(f"{name} {share:.0%}" for share, name in largest if share >= MIN_SHARE),
+            "provisional": self.provisional,
+            "causes": dict(zip(names, self.shares, strict=True)),
+        }
 
 
 def true_ranges(above: Array, join: int = 1, segment: Array | None = None) -> Int64Array:
@@ -87,61 +156,7 @@ def true_ranges(above: Array, join: int = 1, segment: Array | None = None) -> In
     return np.stack([rows[np.r_[0, ends + 1]], rows[np.r_[ends, len(rows) - 1]] + 1], axis=1).astype(np.int64)
 
 
-def find_events(
-    scores: Array,
-    errors: Array,
-    p: Array,
-    threshold: float,
-    join: int,
-    segment: Array,
-    series: Array,
-    *,
-    find_causes: Callable[[Array, int], Array],
-    pending: int,
-) -> list[Event]:
-    """Return the events of final scores in the order of time; the list may be empty.
-
-    Args:
-        scores: `(rows,)`; NaN is not above any threshold.
-        errors: `(rows, features)` errors of the values, NaN where missing.
-        p: `(rows,)` p-values of the scores.
-        threshold: rows with larger scores are above it.
-        join: gaps with fewer rows than this are bridged, see `true_ranges`; usually the window length.
-        segment: `(rows,)` segment of each row, see `true_ranges`.
-        series: `(rows,)` series of each row, series contiguous. Later rows of a series continue its last segment only.
-        find_causes: function of the mean errors of a run of rows and `join` that returns which rows cause its scores,
-            `(rows,)` bool. Causes at least `join` rows apart are separate events.
-        pending: rows at the end of a series whose scores are provisional, `window - 1`.
-    """
-    above, by_row, events = np.asarray(scores) > threshold, mean_over_features(errors), list[Event]()
-    series_ends = {end for _, end in run_bounds(series)}
-    segment_ends = np.array([end for _, end in run_bounds(segment)])
-    for start, stop in true_ranges(above, join, segment).tolist():
-        end = int(segment_ends[np.searchsorted(segment_ends, stop)])
-        causes = true_ranges(find_causes(by_row[start:stop], join), join) + start
-        # The scores of a cause within a bridged gap are below the threshold.
-        spans = [span for span in causes.tolist() if above[slice(*span)].any()] or [(start, stop)]
-        for number, (first, after) in enumerate(spans):
-            rows = slice(first, after)
-            first_above = first + int(np.argmax(above[rows])) if number else start
-            by_score = np.isnan(by_row[rows]).all()
-            peak = first + int(np.nanargmax((scores if by_score else by_row)[rows]))
-            events.append(
-                Event(
-                    first,
-                    after - 1,
-                    peak,
-                    score=float(np.nanmax(scores[rows])),
-                    p=float(np.nanmin(p[rows])),
-                    shares=_shares(errors[peak]),
-                    provisional=end in series_ends and end - stop < max(pending, join),
-                    alarm=min(first_above + pending, end - 1),
-                )
-            )
-    return events
-
-
-def _shares(errors: Array) -> tuple[float, ...]:
+def error_shares(errors: Array) -> tuple[float, ...]:
     """Return the share of each value in the sum of `(features,)` errors."""
     shares = np.nan_to_num(errors, posinf=LARGEST)
     tiny = np.finfo(np.float64).tiny
@@ -162,99 +177,156 @@ class Change(NamedTuple):
     event: Event
 
 
-class OnlineEvents(NamedTuple):
-    """State of the events of online scores of a series.
+class AlarmRule(NamedTuple):
+    """Rule by which scored rows raise alarms.
+
+    Args:
+        threshold: rows with larger scores are above it.
+        join: rows below the threshold after which an event is over, usually the window length.
+        maxima: logarithms of the highest scores of the last windows of normal rows; None for a limit that is always the
+            threshold.
+    """
+
+    threshold: float
+    join: int
+    maxima: tuple[float, ...] | None = None
+
+    def limit(self, maxima: tuple[float, ...]) -> float:
+        """Return the score above which the next row raises an alarm, at least the threshold.
+
+        Args:
+            maxima: as those of normal rows, of the series so far.
+        """
+        if self.maxima is None:
+            return self.threshold
+        return self.threshold * max(1, usual_limit(self.maxima + maxima) / self.usual)
+
+    @property
+    def usual(self) -> float:
+        """The limit of the usual highest scores of windows of normal rows, or the threshold if that is higher."""
+        return max(self.threshold, usual_limit(self.maxima or ()), SMALLEST_SCORE)
+
+
+class AlarmState(NamedTuple):
+    """State of the alarms of a series.
 
     Args:
         event: the open event; None if there is none.
-        peaks: for the group of each column with the largest share in an event that is over, the highest score of the
-            last one, and the rows since its last one above the threshold.
+        below: rows since the last row of the event.
+        quiet: rows since the last row above the threshold.
+        since: rows since the last alarm.
+        maxima: logarithms of the highest scores of the last windows that no alarm disturbed.
+        highest: the highest score of the window that is not complete.
+        counted: rows of this window.
+        changed: whether the usual scores are above the threshold, and an alarm said so.
+        suppressed: runs of scores above the threshold that raised no alarm, because they were usual by then.
+        scored: rows with a score.
+        alarms: alarms that they raised.
     """
 
     event: Event | None = None
-    peaks: Mapping[int, tuple[float, int]] = MappingProxyType({})
+    below: int = 0
+    quiet: int = 0
+    since: int = 0
+    maxima: tuple[float, ...] = ()
+    highest: float = 0.0
+    counted: int = 0
+    changed: bool = False
+    suppressed: int = 0
+    scored: int = 0
+    alarms: int = 0
 
     def to_json(self) -> JsonObject:
         """Return the state in JSON types."""
-        peaks = [[group, *peak] for group, peak in self.peaks.items()]
-        return {"event": self.event and self.event._asdict(), "peaks": peaks}
+        return {**self._asdict(), "event": self.event and self.event._asdict()}
 
     @classmethod
-    def from_json(cls, content: JsonMapping) -> "OnlineEvents":
+    def from_json(cls, content: JsonMapping) -> "AlarmState":
         """Return the state that `to_json` returned."""
-        peaks = {group: (score, rows) for group, score, rows in content["peaks"]}
-        return cls(content["event"] and Event.from_json(content["event"]), peaks)
+        event = content["event"] and Event.from_json(content["event"])
+        return cls(**{**content, "event": event, "maxima": tuple(content["maxima"])})
 
 
-def find_changes(
-    state: OnlineEvents,
-    times: Int64Array,
-    errors: Array,
-    scores: Array,
-    p: Array,
-    threshold: float,
-    begins: BoolArray,
-    join: int,
-    groups: Int64Array,
-) -> tuple[OnlineEvents, list[Change]]:
+def find_changes(state: AlarmState, rows: ScoredRows, rule: AlarmRule) -> tuple[AlarmState, list[Change]]:
     """Return the state after further rows of a series, and the events that began or ended with them.
 
     Args:
         state: the state before these rows.
-        times: `(rows,)` times, or the numbers of the rows.
-        errors: `(rows, features)` errors of the values, NaN where there is none.
-        scores: `(rows,)` scores.
-        p: `(rows,)` p-values.
-        threshold: rows with larger scores are above it.
-        begins: `(rows,)` whether a row follows a long gap.
-        join: rows below the threshold after which an event is over.
-        groups: `(features,)` group of each column. The bound of an event holds for the columns of its group.
+        rows: rows of one series.
+        rule: the rule.
     """
-    above, event = np.flatnonzero(scores > threshold).tolist(), state.event
-    if event is None and not above:  # fast path for the usual case
-        return state._replace(
-            peaks={group: (score, len(times) + rows) for group, (score, rows) in state.peaks.items()}
-        ), []
-    changes, begun = list[Change](), np.cumsum(begins)
-    # Scores of events that are over, and the indices of their last rows.
-    peaks = {group: (score, -1 - rows) for group, (score, rows) in state.peaks.items()}
+    changes, limit = list[Change](), rule.limit(state.maxima)
+    event, below, quiet, since, maxima, highest, counted, changed, suppressed, *_ = state
 
-    def end(over: Event) -> None:
-        changes.append(Change("resolved", over._replace(provisional=False)))
-        peaks[int(groups[np.argmax(over.shares)])] = over.score, last
+    def begin(kind: str) -> Event:
+        time, score = int(rows.times[row]), finite(rows.scores[row])
+        begun = Event(
+            kind=kind,
+            first=time,
+            last=time,
+            peak=time,
+            alarm=time,
+            begun=score,
+            score=score,
+            p=float(rows.p[row]),
+            shares=error_shares(rows.errors[row]),
+            provisional=True,
+        )
+        changes.append(Change("firing", begun))
+        return begun
 
-    # Index of the last row above the threshold, and how many gaps were before it.
-    last, gaps = -1 - (event.below if event else 0), 0
-    for row in above:
-        if event is not None and (row - last > join or begun[row] > gaps):
-            end(event)
+    def end() -> None:
+        if event is not None:
+            changes.append(Change("resolved", event._replace(provisional=False)))
+
+    disturbed = DISTURBED * rule.join
+    for row, (score, begins) in enumerate(zip(rows.scores.tolist(), rows.begins.tolist(), strict=True)):
+        below, quiet, since = below + 1, quiet + 1, since + 1
+        if begins:  # No window contains rows on both sides of a long gap.
+            end()
+            event, quiet, since = None, rule.join + 1, disturbed
+        extends = False
+        if score > limit:
+            if event is not None and event.kind == ANOMALY:
+                extends = since < rule.join or score <= ESCALATION * event.begun
+            if not extends:
+                end()
+                event, below, since = begin(ANOMALY), 0, 0
+        elif score > rule.threshold:
+            extends = event is not None and event.kind == CHANGED
+            if event is None and not changed:
+                event, below, changed = begin(CHANGED), 0, True
+            elif event is None and quiet > rule.join:
+                suppressed += 1
+        if extends and event is not None:
+            event, below = event.extend(rows, row, first=since < rule.join), 0
+        elif event is not None and below >= rule.join:
+            end()
             event = None
-        time, score = int(times[row]), finite(scores[row])
-        if event is None:
-            shares = _shares(errors[row])
-            peak, over = peaks.get(int(groups[np.argmax(shares)]), (threshold, row))
-            if score < _bound(threshold, peak, (row - over) / (PEAK_WINDOWS * join)):
-                continue
-            event = Event(time, time, time, score, float(p[row]), shares, True, time)
-            changes.append(Change("firing", event))
-        elif score > event.score:
-            event = event._replace(last=time, peak=time, score=score, p=float(p[row]), below=0)
-        else:
-            event = event._replace(last=time, below=0)
-        last, gaps = row, int(begun[row])
-    if event is not None:
-        event = event._replace(below=len(times) - 1 - last)
-        if event.below >= join or (len(begun) and begun[-1] > gaps):
-            end(event)
-            event = None
-    return OnlineEvents(event, {group: (score, len(times) - 1 - row) for group, (score, row) in peaks.items()}), changes
-
-
-def _bound(threshold: float, peak: float, age: float) -> float:
-    """Return the score at which an event begins after one with this peak; its logarithm decreases with age."""
-    if not 0 < threshold < peak:
-        return threshold
-    return math.exp(math.log(threshold) + math.log(PEAK_FACTOR * peak / threshold) * math.exp(-age))
+        if score > rule.threshold:
+            quiet = 0
+        # A comparison with NaN is false.
+        if since >= disturbed and score >= 0:
+            highest, counted = max(highest, score), counted + 1
+            if counted == rule.join:
+                logarithm = math.log(min(max(highest, SMALLEST_SCORE), LARGEST))
+                maxima, highest, counted = (*maxima, logarithm)[-RECENT_BLOCKS:], 0.0, 0
+                limit = rule.limit(maxima)
+                changed = changed and limit > rule.threshold
+    state = AlarmState(
+        event=event,
+        below=below,
+        quiet=min(quiet, rule.join + 1),
+        since=min(since, disturbed),
+        maxima=maxima,
+        highest=highest,
+        counted=counted,
+        changed=changed,
+        suppressed=suppressed,
+        scored=state.scored + int(np.count_nonzero(~np.isnan(rows.scores))),
+        alarms=state.alarms + sum(change.status == "firing" for change in changes),
+    )
+    return state, changes
 
 
 def finite(score: Any) -> float:
@@ -262,25 +334,27 @@ def finite(score: Any) -> float:
     return min(float(score), LARGEST)
 
 
-def find_online_events(
-    scores: Array,
-    errors: Array,
-    p: Array,
-    threshold: float,
-    join: int,
-    segment: Array,
-    series: Array,
-    groups: Int64Array,
-) -> list[Event]:
-    """Return the events of online scores in the order of time; see `find_events` and `find_changes`."""
-    events, begins = list[Event](), run_starts(segment)
-    for first, end in run_bounds(series):
-        rows = slice(first, end)
-        arguments = (np.arange(first, end), errors[rows], scores[rows], p[rows], threshold, begins[rows])
-        state, changes = find_changes(OnlineEvents(), *arguments, join, groups)
+class FoundEvents(NamedTuple):
+    """Events of a table.
+
+    Args:
+        events: the events of all series, in the order of the rows.
+        suppressed: number of runs of scores above the threshold that raised no alarm, because they were usual by then.
+    """
+
+    events: list[Event]
+    suppressed: int
+
+
+def find_events(rows: ScoredRows, rule: AlarmRule) -> FoundEvents:
+    """Return the events of all series of a table; see `find_changes`."""
+    events, suppressed = list[Event](), 0
+    for _, own in rows.by_series():
+        state, changes = find_changes(AlarmState(), own, rule)
         events += [change.event for change in changes if change.status == "resolved"]
         events += [] if state.event is None else [state.event]
-    return events
+        suppressed += state.suppressed
+    return FoundEvents(events, suppressed)
 
 
 def largest_contributors(events: Sequence[Event], columns: int, count: int) -> list[int]:

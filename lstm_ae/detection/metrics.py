@@ -50,6 +50,9 @@ class EventMetrics(NamedTuple):
         ranges: number of labeled ranges.
         false: number of events that overlap no labeled range.
         events: number of events.
+        alarmed: number of labeled ranges in whose time an alarm is raised: from a quarter window before the range to a
+            window after it. An event that began long before and lasts into the range detects it without an alarm.
+        real: number of alarms that are raised in the time of a labeled range.
         delays: rows from the start of each detected range to the alarm; 0 if the alarm was earlier.
     """
 
@@ -60,7 +63,14 @@ class EventMetrics(NamedTuple):
     ranges: int
     false: int
     events: int
+    alarmed: int
+    real: int
     delays: tuple[int, ...]
+
+    @property
+    def alarmed_share(self) -> float:
+        """Share of labeled ranges in whose time an alarm is raised."""
+        return self.alarmed / self.ranges if self.ranges else np.nan
 
 
 def ranking_metrics(labels: Array, scores: Array, buffer: int, segment: Array | None = None) -> RankingMetrics:
@@ -220,12 +230,13 @@ def match_events(labels: Array, events: Sequence[Event], segment: Array | None =
     return labeled, (spans[:, None, 0] < labeled[None, :, 1]) & (spans[:, None, 1] > labeled[None, :, 0])
 
 
-def event_metrics(labels: Array, events: Sequence[Event], segment: Array | None = None) -> EventMetrics:
+def event_metrics(labels: Array, events: Sequence[Event], window: int, segment: Array | None = None) -> EventMetrics:
     """Return the metrics of events: a labeled range is detected if an event overlaps it.
 
     Args:
         labels: `(rows,)` bool.
         events: as returned by `events.find_events`.
+        window: rows of a window.
         segment: `(rows,)` segment of each row, see `events.true_ranges`.
     """
     labeled, touch = match_events(labels, events, segment)
@@ -234,9 +245,21 @@ def event_metrics(labels: Array, events: Sequence[Event], segment: Array | None 
     recall = detected / len(labeled) if len(labeled) else np.nan
     f1 = 2 * precision * recall / (precision + recall) if correct else 0.0 if len(labeled) else np.nan
     alarms = np.array([event.alarm for event in events], np.int64)
+    timely = (alarms[:, None] >= labeled[:, 0] - window // 4) & (alarms[:, None] < labeled[:, 1] + window)
     delays = tuple(
         max(0, int(alarms[touch[:, index]].min() - start))
         for index, (start, _) in enumerate(labeled)
         if touch[:, index].any()
     )
-    return EventMetrics(precision, recall, f1, detected, len(labeled), len(touch) - correct, len(touch), delays)
+    return EventMetrics(
+        precision=precision,
+        recall=recall,
+        f1=f1,
+        detected=detected,
+        ranges=len(labeled),
+        false=len(touch) - correct,
+        events=len(touch),
+        alarmed=int(timely.any(axis=0).sum()),
+        real=int(timely.any(axis=1).sum()),
+        delays=delays,
+    )

@@ -1,46 +1,58 @@
-"""Score the rows of a segment that is known as a whole or that arrives in pieces."""
+"""Score the rows of a segment that is known as a whole or that arrives in pieces.
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+The alarm score of a row is known when the row arrives. It combines the distance of the window that ends at the row with
+the error of the row in that window, by each view. The final score of a row also depends on later rows: it combines the
+mean distances of the windows that contain the row. It ranks rows; alarms depend on the alarm score alone.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from lstm_ae.arrays import Array
 from lstm_ae.data.table_reader import Progress
-from lstm_ae.detection.calibration import DetectorCalibration, MeasuredWindows, RowScores, combine_scores
 from lstm_ae.detection.row_means import (
     Residuals,
-    RowSums,
     batch_size,
     batches_at_once,
-    mean_stride,
-    mean_windows,
+    divide,
+    mean_over_features,
     sliding_windows,
-    sum_windows,
     window_blocks,
     window_segments,
 )
+from lstm_ae.detection.views import View
 from lstm_ae.threads import iterate_in_threads
 
-Result = TypeVar("Result")
 
-
-class View(NamedTuple):
-    """A view of the windows of rows, by a network or by a simpler model.
+class RowScores(NamedTuple):
+    """Scores of rows; NaN for rows at which no window ends.
 
     Args:
-        source: function from rows to the residuals, or the values, of their windows.
-        calibration: calibration of the scores.
-        transform: function of the result of the source that returns what is scored; None to score the result itself.
+        scores: `(rows,)` alarm scores; hardly any normal row exceeds 1. NaN for rows without a value.
+        windows: `(rows,)` combined distances of the windows that end at the rows, in the units of the alarm scores.
+        errors: `(rows, features)` squared deviations of the values by the first view; NaN for missing values.
+        distances: `(rows, views)` distance of the window that ends at each row.
+        own: `(rows, views)` mean error of each row.
     """
 
-    source: Residuals
-    calibration: DetectorCalibration
-    transform: Callable[[Array], Array] | None = None
+    scores: Array
+    windows: Array
+    errors: Array
+    distances: Array
+    own: Array
 
-    def measure(self, windows: Array) -> MeasuredWindows:
-        """Return the distances of windows of the source."""
-        return self.calibration.measure(self.transform(windows) if self.transform else windows)
+    @classmethod
+    def empty(cls, rows: int, features: int, views: int) -> "RowScores":
+        """Return NaN for a number of rows."""
+        sizes = ((rows,), (rows,), (rows, features), (rows, views), (rows, views))
+        return cls(*(np.full(size, np.nan) for size in sizes))
+
+    def store(self, rows: slice | Sequence[int], other: "RowScores") -> None:
+        """Replace rows by those of other scores."""
+        for mine, theirs in zip(self, other, strict=True):
+            mine[rows] = theirs
 
 
 class ArrivedRows(NamedTuple):
@@ -56,58 +68,83 @@ class ArrivedRows(NamedTuple):
 
 
 class Scorer:
-    """Scorer of the rows of a segment by the windows that contain them, or online by those that end at them.
+    """Scorer of rows by views of the windows that end at them.
 
     Args:
-        views: views whose scores are combined, see `combine_scores`. The errors are those of the first one.
+        views: the views, of which the first one has the errors of the columns.
+        sources: functions that return the windows of each source, see `lstm_ae.detection.views`.
     """
 
-    def __init__(self, views: Sequence[View]) -> None:
-        self.views = views
-        self.sources = list(dict.fromkeys(view.source for view in views))
-        self.window, self.features = views[0].calibration.distance.mean.shape
+    def __init__(self, views: Sequence[View], sources: Mapping[str, Residuals]) -> None:
+        self.views = list(views)
+        self.sources = {name: sources[name] for name in dict.fromkeys(view.source for view in self.views)}
+        self.window, self.features = self.views[0].calibration.distance.mean.shape
 
-    def score(self, rows: Array, progress: Callable[[int], None] | None = None) -> RowScores:
-        """Return the final scores and the errors of all rows of a segment, which has at least a window of them.
+    def score(self, rows: Array, progress: Callable[[int], None] | None = None, *, stride: int = 1) -> RowScores:
+        """Return the scores of the rows at which the windows at every `stride`-th row end.
 
         Args:
-            rows: `(rows, features)` in original units, NaN where missing.
+            rows: `(rows, features)` of a segment in original units, NaN where missing; at least a window of them.
             progress: called with the number of rows that are done.
+            stride: rows from one window to the next.
         """
-        stride = mean_stride(self.window)
+        blocks = list(window_blocks(0, len(rows), self.window, self.features, stride))
+        # This thread calls the sources in the order of the rows, since a source may keep a state.
+        windows = ({name: source(rows[block], stride) for name, source in self.sources.items()} for block in blocks)
+        results = iterate_in_threads(self._measure, windows, batches_at_once(self.window, self.features))
+        scored = []
+        for block, result in zip(blocks, results, strict=True):
+            if progress:
+                progress(block.stop)
+            scored.append(result)
+        return RowScores(*(np.concatenate(column) for column in zip(*scored, strict=True)))
 
-        def sums(block: slice, windows: Mapping[Residuals, Array]) -> RowSums:
-            measured = [view.measure(windows[view.source]) for view in self.views]
-            pairs = zip(self.views, measured, strict=True)
-            scores = np.stack([view.calibration.scores(each) for view, each in pairs], axis=1)
-            errors = np.square(measured[0].deviations, dtype=np.float64)
-            # Rows without a value have no score.
-            known = ~np.isnan(errors).all(axis=2, keepdims=True)
-            return sum_windows(
-                np.concatenate([np.where(known, scores[:, None], np.nan), errors], axis=2), stride, block.start
-            )
+    def _measure(self, windows: Mapping[str, Array]) -> RowScores:
+        measured = [view.measure(windows[view.source]) for view in self.views]
+        errors = [each.last_errors() for each in measured]
+        distances = np.stack([each.distances for each in measured], axis=1)
+        own = np.stack([mean_over_features(each) for each in errors], axis=1)
+        return RowScores(self._combine(distances, own), self._combine(distances), errors[0], distances, own)
 
-        means = mean_windows(self._compute(rows, stride, sums, progress))
-        scores, errors = np.split(means, [len(self.views)], axis=1)
-        return RowScores(combine_scores(list(scores.T)), errors)
+    def rescore(self, scored: RowScores) -> RowScores:
+        """Return the scores of rows by these views, of which others measured the distances."""
+        scores = self._combine(scored.distances, scored.own)
+        return scored._replace(scores=scores, windows=self._combine(scored.distances))
 
-    def score_online(self, rows: Array, progress: Callable[[int], None] | None = None, *, stride: int = 1) -> RowScores:
-        """Return the online scores and the errors of the rows at which every `stride`-th window ends; see `score`."""
+    def _combine(self, distances: Array, own: Array | None = None) -> Array:
+        """Return the combined scores of windows, with the errors of their last rows if they are given, `(windows,)`."""
+        terms = []
+        for number, view in enumerate(self.views):
+            if view.alarms:
+                units = view.calibration.units
+                pairs = [distances[:, number] / units.distance]
+                pairs += [] if own is None else [own[:, number] / units.error]
+                terms.append(combine_terms(pairs, each=True))
+        return combine_terms(terms)
 
-        def last(_: slice, windows: Mapping[Residuals, Array]) -> RowScores:
-            by_view = [view.calibration.last_rows(view.measure(windows[view.source])) for view in self.views]
-            return by_view[0]._replace(scores=combine_scores([each.scores for each in by_view]))
+    def final_scores(self, scored: RowScores, series: Array, segment: Array) -> Array:
+        """Return the final scores of the rows of a table, `(rows,)`; NaN for rows in no window or without a value.
 
-        blocks = list(self._compute(rows, stride, last, progress))
-        return RowScores(*(np.concatenate(column) for column in zip(*blocks, strict=True)))
+        Args:
+            scored: scores of all rows.
+            series, segment: see `score_rows`.
+        """
+        ranking = [number for number, view in enumerate(self.views) if view.ranks]
+        final = np.full((len(segment), len(ranking)), np.nan)
+        for first, end in window_segments(segment, self.window):
+            means = mean_containing_windows(scored.distances[first + self.window - 1 : end, ranking], self.window)
+            final[first:end] = means
+        usual = np.array([self.views[number].calibration.units.usual for number in ranking])
+        final[np.isnan(series).all(axis=1)] = np.nan
+        return combine_terms(list((final / usual).T))
 
     def score_arrived(self, segments: Iterable[ArrivedRows]) -> RowScores:
-        """Return the online scores and the errors of the rows that arrived in segments; NaN where no window ends.
+        """Return the scores of the rows that arrived in segments; NaN where no window ends.
 
         The windows of many segments are computed together: a call for each takes several times as long.
         """
         segments = list(segments)
-        scored, end = _unscored(sum(each.arrived for each in segments), self.features), 0
+        scored, end = self.unscored(sum(each.arrived for each in segments)), 0
         limit, waiting, ends = batch_size(self.window, self.features), list[Array](), list[int]()
         for rows, arrived in segments:
             end += arrived
@@ -122,32 +159,91 @@ class Scorer:
         return scored
 
     def _score_ends(self, segments: Sequence[Array], ends: Sequence[int], scored: RowScores) -> None:
-        """Store the scores and the errors of the rows at which the windows of segments end."""
+        """Store the scores of the rows at which the windows of segments end."""
         if len(segments) == 1:
-            scored.scores[ends], scored.errors[ends] = self.score_online(segments[0])
+            scored.store(ends, self.score(segments[0]))
         elif segments:
             windows = [
                 rows if len(rows) == self.window else sliding_windows(rows, self.window).reshape(-1, self.features)
                 for rows in segments
             ]
-            scored.scores[ends], scored.errors[ends] = self.score_online(np.concatenate(windows), stride=self.window)
+            scored.store(ends, self.score(np.concatenate(windows), stride=self.window))
 
-    def _compute(
-        self,
-        rows: Array,
-        stride: int,
-        function: Callable[[slice, Mapping[Residuals, Array]], Result],
-        progress: Callable[[int], None] | None,
-    ) -> Iterator[Result]:
-        """Yield the results of a function of the rows of each batch of windows and of its windows by source."""
-        blocks = list(window_blocks(0, len(rows), self.window, self.features, stride))
-        # This thread calls the sources in the order of the rows, since a source may keep a state.
-        windows = ((block, {source: source(rows[block], stride) for source in self.sources}) for block in blocks)
-        results = iterate_in_threads(lambda each: function(*each), windows, batches_at_once(self.window, self.features))
-        for block, result in zip(blocks, results, strict=True):
-            if progress:
-                progress(block.stop)
-            yield result
+    def unscored(self, rows: int) -> RowScores:
+        """Return the scores of rows at which no window ends."""
+        return RowScores.empty(rows, self.views[0].calibration.deviation.size, len(self.views))
+
+    def score_rows(self, series: Array, segment: Array, progress: Progress | None = None) -> RowScores:
+        """Return the scores of all rows of a table.
+
+        Args:
+            series: `(rows, features)` in original units, NaN where missing.
+            segment: `(rows,)`; no window crosses a segment boundary.
+            progress: called with the number of rows done and their share.
+        """
+        scored = self.unscored(len(series))
+        for first, end in window_segments(segment, self.window):
+
+            def report(done: int, first: int = first) -> None:
+                if progress:
+                    progress(first + done, (first + done) / len(series))
+
+            scored.store(slice(first + self.window - 1, end), self.score(series[first:end], report))
+        return scored
+
+
+def combine_terms(terms: Sequence[Array], *, each: bool = False) -> Array:
+    """Return the combined score of terms, `(rows,)`.
+
+    A combined score is the geometric mean of one plus the terms, minus one: several terms that find a row somewhat
+    unusual count as much as one that finds it very unusual, and no term outweighs all others.
+
+    Args:
+        terms: `(rows,)` each.
+        each: whether rows without all terms are NaN, not only those without any.
+    """
+    if len(terms) == 1:
+        return terms[0]
+    logs = np.log1p(np.stack(terms, axis=1))
+    combined: Array = np.expm1(logs.mean(axis=1) if each else mean_over_features(logs))
+    return combined
+
+
+def mean_containing_windows(values: Array, window: int) -> Array:
+    """Return the mean over the windows that contain each row; NaN is ignored.
+
+    Args:
+        values: `(windows, views)` of the windows at every row of a segment.
+        window: rows per window.
+
+    Returns:
+        `(windows + window - 1, views)`.
+
+    >>> mean_containing_windows(np.array([[1.0], [3.0]]), 3).ravel().tolist()
+    [1.0, 2.0, 2.0, 3.0]
+    """
+    known = ~np.isnan(values)
+    edge = ((window - 1, window - 1), (0, 0))
+    sums, counts = (
+        _sum_runs(np.pad(each, edge), window) for each in (np.where(known, values, 0), known.astype(np.float64))
+    )
+    return divide(sums, counts)
+
+
+def _sum_runs(values: Array, length: int) -> Array:
+    """Return the sums of `length` consecutive rows, `(rows - length + 1, columns)`.
+
+    No value is subtracted again, as in differences of cumulative sums, which would lose small values behind large ones.
+    """
+    rows, columns = values.shape
+    blocks = np.pad(values, ((0, -rows % length), (0, 0))).reshape(-1, length, columns)
+    begins = np.cumsum(blocks, axis=1).reshape(-1, columns)
+    ends = np.cumsum(blocks[:, ::-1], axis=1)[:, ::-1].reshape(-1, columns)
+    count = rows - length + 1
+    starts = np.arange(count)
+    whole = (starts % length == 0)[:, None]
+    sums: Array = np.where(whole, ends[starts], ends[starts] + begins[starts + length - 1])
+    return sums
 
 
 class ArrivingSegment:
@@ -167,37 +263,3 @@ class ArrivingSegment:
         rows = np.concatenate([self.rows, values])
         self.rows = rows[max(0, len(rows) - self.window + 1) :].copy()
         return ArrivedRows(rows, len(values))
-
-
-def _unscored(rows: int, features: int) -> RowScores:
-    return RowScores(np.full(rows, np.nan), np.full((rows, features), np.nan))
-
-
-def score_rows(
-    views: Sequence[View],
-    series: Array,
-    segment: Array,
-    progress: Progress | None = None,
-    *,
-    online: bool = False,
-) -> RowScores:
-    """Return the scores and errors of every row; those of segments shorter than a window are NaN.
-
-    Args:
-        views: see `Scorer`.
-        series: `(rows, features)` in original units, NaN where missing.
-        segment: `(rows,)`; no window crosses a segment boundary.
-        progress: called with the number of rows done and their share.
-        online: whether to return online scores. The first rows of a segment, at which no window ends, have none.
-    """
-    scorer = Scorer(views)
-    scored = _unscored(len(series), scorer.features)
-    for first, end in window_segments(segment, scorer.window):
-
-        def report(done: int, first: int = first) -> None:
-            if progress:
-                progress(first + done, (first + done) / len(series))
-
-        score, begin = (scorer.score_online, first + scorer.window - 1) if online else (scorer.score, first)
-        scored.scores[begin:end], scored.errors[begin:end] = score(series[first:end], report)
-    return scored

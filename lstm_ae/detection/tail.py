@@ -1,6 +1,7 @@
 """Model the tail of the normal scores by the largest scores of blocks of rows, which are lognormal."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,14 @@ DRAWS = 4000
 
 # Prior standard deviation of the logarithms of the maxima of blocks, and the number of blocks that the prior counts as.
 PRIOR_SPREAD, PRIOR_BLOCKS = 0.25, 2
+
+# The usual maxima are those of the last blocks, of which at least a few must be known. Maxima are unusual beyond this
+# number of standard deviations of the logarithms, which are at least the prior one. Chosen on the development series of
+# TSB-AD.
+RECENT_BLOCKS, FEW_BLOCKS, UNUSUAL = 30, 3, 2.5
+
+# Standard deviations of a normal distribution per median absolute deviation.
+MAD_DEVIATION = 1.4826
 
 # Smallest score with a logarithm, and the logarithm of the largest score.
 SMALLEST_SCORE, LARGEST_LOGARITHM = 1e-9, 80.0
@@ -87,31 +96,55 @@ class BlockMaxima(NamedTuple):
         return (np.log(np.maximum(scores, SMALLEST_SCORE)) - self.mean) / self.spread
 
 
-def fit_block_maxima(scores: Array, block: int, segment: Array | None = None) -> BlockMaxima | None:
-    """Fit the distribution of the largest normal score of a block.
+def block_maxima(scores: Array, block: int, segment: Array | None = None) -> Float64Array:
+    """Return the logarithms of the largest scores of blocks of rows, `(blocks,)`.
 
     Args:
         scores: `(rows,)`; NaN for rows without a score.
         block: rows per block.
         segment: `(rows,)` segment of each row; no block crosses a segment boundary.
-
-    Returns:
-        The distribution; None if there is no score.
     """
-    values = np.asarray(scores, np.float64)
-    bounds = [(0, len(values))] if segment is None else run_bounds(segment)
-    segments = [rows[~np.isnan(rows)] for rows in (values[first:end] for first, end in bounds)]
+    bounds = [(0, len(scores))] if segment is None else run_bounds(segment)
+    segments = [rows[~np.isnan(rows)] for rows in (scores[first:end] for first, end in bounds)]
     maxima = [
-        max(float(rows.max()), SMALLEST_SCORE)
+        float(rows.max())
         for known in segments
         if len(known)
         for rows in np.array_split(known, max(1, round(len(known) / block)))
     ]
-    if not maxima:
+    return np.log(np.maximum(np.array(maxima, np.float64), SMALLEST_SCORE))
+
+
+def usual_limit(logs: Sequence[float] | Float64Array) -> float:
+    """Return the score above which a maximum does not belong to the last ones; 0 if few are known.
+
+    Half of the maxima may be those of anomalies.
+
+    Args:
+        logs: `(blocks,)` logarithms of the maxima of blocks in the order of time; the last `RECENT_BLOCKS` count.
+    """
+    recent = np.asarray(logs[-RECENT_BLOCKS:], np.float64)
+    if len(recent) < FEW_BLOCKS:
+        return 0.0
+    median = float(np.median(recent))
+    spread = max(MAD_DEVIATION * float(np.median(np.abs(recent - median))), PRIOR_SPREAD)
+    return math.exp(min(median + UNUSUAL * spread, LARGEST_LOGARITHM))
+
+
+def fit_block_maxima(scores: Array, block: int, segment: Array | None = None) -> BlockMaxima | None:
+    """Fit the distribution of the largest normal score of a block.
+
+    Args:
+        scores, block, segment: see `block_maxima`.
+
+    Returns:
+        The distribution; None if there is no score.
+    """
+    logs, known = block_maxima(scores, block, segment), scores[~np.isnan(scores)]
+    if not len(logs):
         return None
-    logs = np.log(maxima)
-    known, count = np.concatenate(segments), len(maxima)
-    mean, degrees = float(logs.mean()), PRIOR_BLOCKS + count - 1
+    mean, count = float(logs.mean()), len(logs)
+    degrees = PRIOR_BLOCKS + count - 1
     spread = math.sqrt((PRIOR_BLOCKS * PRIOR_SPREAD**2 + float(np.square(logs - mean).sum())) / degrees)
     level = math.exp(mean)
     share = (int(np.count_nonzero(known > level)) + 1) / (len(known) + 1)

@@ -7,8 +7,8 @@ import numpy as np
 
 from lstm_ae.arrays import Array, Float64Array
 from lstm_ae.config.threshold import Rule, rows_of_unit
-from lstm_ae.detection.events import true_ranges
-from lstm_ae.detection.tail import BlockMaxima, fit_block_maxima
+from lstm_ae.detection.events import AlarmRule, true_ranges
+from lstm_ae.detection.tail import RECENT_BLOCKS, BlockMaxima, block_maxima, fit_block_maxima, usual_limit
 from lstm_ae.errors import Code, DataError
 
 # Rounding error of a float32 model in units of the smallest deviation of residuals. The scores of a constant series
@@ -17,6 +17,9 @@ ROUNDING = 1e-3
 
 # Maximum share of normal rows above the threshold of a budget.
 MAX_SHARE_ABOVE = 0.1
+
+# Probability below which there are far more alarms than expected.
+UNLIKELY = 0.01
 
 # Smallest p-value reported.
 MIN_P = 1e-12
@@ -28,6 +31,12 @@ class ExpectedAlarms(NamedTuple):
     expected: float
     low: float
     high: float
+
+    def exceeded_by(self, alarms: int) -> bool:
+        """Return whether so many or more alarms have a probability below `UNLIKELY` by the Poisson distribution."""
+        from scipy.special import gammainc
+
+        return alarms > 0 and float(gammainc(alarms, self.expected)) < UNLIKELY
 
     def per(self, rows: float) -> "ExpectedAlarms":
         """Return the expected false alarms in `rows` rows."""
@@ -44,6 +53,8 @@ class Threshold(NamedTuple):
         alarms: expected false alarms per row.
         normal: `(rows,)` scores that the threshold was fitted on, ascending.
         tail: distribution of the highest scores; None if scores differ by rounding only.
+        maxima: logarithms of the last maxima of normal windows, by which the threshold follows a series that changes;
+            None for a rule that states a score or a quantile, which remains as stated.
     """
 
     value: float
@@ -52,6 +63,11 @@ class Threshold(NamedTuple):
     alarms: ExpectedAlarms
     normal: Float64Array
     tail: BlockMaxima | None
+    maxima: tuple[float, ...] | None
+
+    def alarm_rule(self, join: int) -> AlarmRule:
+        """Return the rule by which rows raise alarms; see `AlarmRule`."""
+        return AlarmRule(self.value, join, self.maxima)
 
     def p_values(self, scores: Array) -> Float64Array:
         """Return the probability that a normal row has a score at least as high, in the shape of `scores`.
@@ -76,7 +92,6 @@ def fit_threshold(
     step: np.timedelta64 | None = None,
     segment: Array | None = None,
     rounding: float = ROUNDING,
-    runs_per_event: float = 1.0,
 ) -> Threshold:
     """Fit the threshold on the scores of normal rows that the model was not trained on.
 
@@ -89,7 +104,6 @@ def fit_threshold(
         rounding: rounding error of the roots of scores, which are squared distances. If the roots of 90% of the scores
             exceed that of the median by no more than this, the scores differ by rounding only, and the threshold is
             raised to that bound.
-        runs_per_event: runs of normal rows above the threshold per event.
 
     Raises:
         ConfigError: a budget without a sampling interval, or per period shorter than it.
@@ -108,13 +122,13 @@ def fit_threshold(
         value, how = rule.number, "fixed"
     elif rule.kind == "quantile":
         value, how = _quantile(normal, rule.number)
-    elif rule.kind == "pot" and tail is not None and runs_per_event * rule.number <= tail.share:
-        value, how = tail.score_at(runs_per_event * rule.number / tail.share), tail.description
+    elif rule.kind == "pot" and tail is not None and rule.number <= tail.share:
+        value, how = tail.score_at(rule.number / tail.share), tail.description
     elif rule.kind == "pot":
-        value, how = _quantile(normal, 1 - runs_per_event * rule.number)
+        value, how = _quantile(normal, 1 - rule.number)
         how += f", {below}"
     else:
-        rate = runs_per_event * rule.number / rows_of_unit(rule.unit, step)
+        rate = rule.number / rows_of_unit(rule.unit, step)
         value, how = float(normal[0]), below
         if tail is not None:
             # A budget of more than one event in two windows gets the threshold of one.
@@ -122,11 +136,16 @@ def fit_threshold(
         lowest, quantile = _quantile(normal, 1 - MAX_SHARE_ABOVE)
         if value < lowest:
             value, how = lowest, f"{quantile}; the budget needs more than {MAX_SHARE_ABOVE:.0%} of the rows above it"
-    at_score = rule.kind != "fixed"
+    maxima, at_score = None, rule.kind != "fixed"
+    if rule.kind in {"pot", "budget"}:
+        maxima = tuple(block_maxima(scores, join, segment)[-RECENT_BLOCKS:].tolist())
+        if rule.at_most and tail is not None and (usual := usual_limit(maxima)) > value:
+            value, at_score = usual, False
+            how += f"; raised to {usual:.4g}, the limit of the usual highest score of a window"
     if at_score and steady and value < least:
         value, how, at_score = least, how + f"; raised to {least:g}, the bound of rounding errors", False
-    alarms = _alarms(scores, value, at_score, tail, join, segment).per(1 / runs_per_event)
-    return Threshold(value, rule, how, alarms, normal, tail)
+    alarms = _alarms(scores, value, at_score, tail, join, segment)
+    return Threshold(value, rule, how, alarms, normal, tail, maxima)
 
 
 def _quantile(normal: Float64Array, level: float) -> tuple[float, str]:

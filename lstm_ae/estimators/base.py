@@ -59,7 +59,7 @@ _SERIES_OPTION = re.compile(r"--id-col((,| with) the column that identifies the 
 
 _OPTION = re.compile(r"(?<!\S)--([a-z][a-z0-9-]*)")
 # Options of commands that are arguments of methods.
-_METHOD_OPTIONS = ("online", "adapt")
+_METHOD_OPTIONS = ("adapt",)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -13,7 +13,8 @@ from sklearn.base import OutlierMixin
 from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from lstm_ae.apply.detect import Detection, detect_prepared, load_detector
+from lstm_ae.apply.compare import compare, load_baselines
+from lstm_ae.apply.detect import Detection, RunDetector, detect, load_detector
 from lstm_ae.apply.evaluate import evaluate_detection
 from lstm_ae.config import Series
 from lstm_ae.data.anomaly_labels import are_anomaly_labels
@@ -23,16 +24,17 @@ from lstm_ae.estimators.base import Estimator, Frame
 from lstm_ae.estimators.inputs import TableLike, last_index_level, name_labels, series_by_scale, time_index
 from lstm_ae.formatting import format_names
 from lstm_ae.json_types import JsonObject
-from lstm_ae.model_store import FittedModel
+from lstm_ae.model_store import FittedModel, ModelStore
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class AnomalyDetector(OutlierMixin, Estimator):
     """Anomaly detector by the residuals of an LSTM autoencoder, with scikit-learn's outlier interface.
 
-    The score of a window is the Mahalanobis distance of its residuals, that is, reconstruction minus values, and the
-    score of a row is the mean over the windows that contain it, about 1 for normal rows. The threshold is calculated
-    from the scores of the validation split, which is assumed to be normal.
+    The alarm score of a row combines the Mahalanobis distance of the residuals, that is, reconstruction minus values,
+    of the window that ends at the row with the error of the row itself. It is known when the row arrives, so that a
+    table and a stream raise the same alarms. The threshold is calculated from the scores of the validation split. The
+    final score is the mean over the windows that contain the row; it ranks rows better, and depends on later rows.
 
     Args:
         window: rows of a window; None infers seasons of at least 60 rows in all by autocorrelation, else days, else 60.
@@ -74,20 +76,23 @@ class AnomalyDetector(OutlierMixin, Estimator):
     code: int | None = Series.code
     threshold: str | None = Series.threshold
 
-    def score_samples(self, X: TableLike, *, online: bool = False, adapt: int | None = None) -> Frame:
+    def score_samples(self, X: TableLike, *, final: bool = False, adapt: int | None = None) -> Frame:
         """Return the negative anomaly score of each row; higher is more normal.
 
         Args:
             X: `(rows, features)`.
-            online: whether to score each row as if it were the last one, from the window that ends at it.
-            adapt: rows over which the threshold of online scores follows slow change; None for a constant threshold.
-                Scores are then relative to their recent level.
+            final: whether to return final scores, which depend on later rows and rank rows better. They have no
+                threshold.
+            adapt: rows over which the threshold of alarm scores follows slow change; None for a constant threshold.
+                Alarm scores are then relative to their recent level.
 
         Returns:
-            `(rows,)`, NaN for a row that is in no window with a value or, online, at which no window ends.
+            `(rows,)`, NaN for a row at which no window ends, or of final scores, that is in no window; and for a row
+            without a value.
         """
-        detection = self._detect(X, online=online, adapt=adapt)
-        return self._to_rows(detection.prepared, -detection.model.scores, X, "score")
+        detection = self._detect(X, adapt=adapt)
+        scores = detection.final if final else detection.rows.scores
+        return self._to_rows(detection.prepared, -scores, X, "score")
 
     def decision_function(self, X: TableLike) -> Frame:
         """Return the difference of the threshold and the anomaly score of each row; negative for an anomaly.
@@ -113,37 +118,37 @@ class AnomalyDetector(OutlierMixin, Estimator):
         labels = np.where(np.asarray(decision) < 0, -1, 1)
         return pd.Series(labels, decision.index, name="label") if isinstance(decision, pd.Series) else labels
 
-    def detect(
-        self, X: TableLike, threshold: str | None = None, *, online: bool = False, adapt: int | None = None
-    ) -> pd.DataFrame:
-        """Return the anomaly events, that is, runs of rows above the threshold, in temporal order.
+    def detect(self, X: TableLike, threshold: str | None = None, *, adapt: int | None = None) -> pd.DataFrame:
+        """Return the anomaly events in temporal order, as a stream of the rows would raise them.
 
         Args:
             X: `(rows, features)`.
             threshold: a threshold rule; None for the rule of the fit.
-            online: whether to score each row as if it were the last one.
             adapt: see `score_samples`.
 
         Returns:
-            One row per event: `series`, only with several series; `start`, `end` (inclusive), and `peak`, the row with
-            the largest error, as labels of the index of X or as row numbers; `score`, the highest score; `p`, the
-            probability that a normal row has such a score; `provisional`, whether later rows may change the event; and
-            for each feature `share <feature>`, its share of the error at the peak, or online at the first row.
+            One row per event: `series`, only with several series; `start`, `end` (inclusive), `peak`, the row with the
+            highest score, and `alarm`, the row at whose arrival the alarm is raised, as labels of the index of X or as
+            row numbers; `score`, the highest score; `p`, the probability that a normal row has such a score;
+            `provisional`, whether later rows may change the event; and for each feature `share <feature>`, its share of
+            the cause.
         """
-        detection = self._detect(X, threshold, online=online, adapt=adapt)
-        labels, events = _grid_labels(detection, X), detection.model.events
-        grid, ids = detection.prepared.grid, detection.prepared.table.ids
-        series = {"series": [ids[grid.series[event.peak]] for event in events]} if self._fitted.symbols else {}
-        frame: dict[str, Any] = dict(series)
-        for name, field in {"start": "first", "end": "last", "peak": "peak"}.items():
-            frame[name] = labels[[getattr(event, field) for event in events]]
+        detection = self._detect(X, threshold, adapt=adapt)
+        labels, names = _grid_labels(detection, X), self._fitted_config.value_cols
+        events = [event.facts(names, int) for event in detection.events]
+        frame: dict[str, Any] = {}
+        if self._fitted.symbols:
+            grid, ids = detection.prepared.grid, detection.prepared.table.ids
+            frame["series"] = [ids[grid.series[event.peak]] for event in detection.events]
+        for name in ("start", "end", "peak", "alarm"):
+            frame[name] = labels[[event[name] for event in events]]
         for name, kind in {"score": float, "p": float, "provisional": bool}.items():
-            frame[name] = np.array([getattr(event, name) for event in events], kind)
-        for number, name in enumerate(self._fitted_config.value_cols):
-            frame[f"share {name}"] = np.array([event.shares[number] for event in events], float)
+            frame[name] = np.array([event[name] for event in events], kind)
+        for name in names:
+            frame[f"share {name}"] = np.array([event["causes"][name] for event in events], float)
         return pd.DataFrame(frame)
 
-    def evaluate(self, X: TableLike, y: ArrayLike, *, online: bool = False) -> JsonObject:
+    def evaluate(self, X: TableLike, y: ArrayLike) -> JsonObject:
         """Return the metrics of the scores and of the events for known anomalies, with those of the baselines.
 
         It is the evaluation of `lstmae series evaluate --label-col`. Without known anomalies, no metric ranks
@@ -153,11 +158,10 @@ class AnomalyDetector(OutlierMixin, Estimator):
             X: `(rows, features)`, which the detector was not fitted to.
             y: `(rows,)` 1 or True for an anomaly, 0 or False for any other row; None or NaN if it is not known, which
                 counts as any other row.
-            online: whether to score each row as if it were the last one, as a stream does.
 
         Returns:
-            Measures under "new data", in the form of `metrics_`: the areas under the curves of the scores, such as
-            VUS-PR, and precision, recall, F1, and the number of false events.
+            Measures under "new data", in the form of `metrics_`: the areas under the curves of the final scores, such
+            as VUS-PR, and precision, recall, F1, the share of ranges alarmed, and the number of false events.
 
         Raises:
             ConfigError: y has other values.
@@ -165,9 +169,10 @@ class AnomalyDetector(OutlierMixin, Estimator):
         """
         check_is_fitted(self)
         column_or_1d(y)
-        return evaluate_detection(
-            self._detect(X, labels=y, online=online), "y", "Mark some rows, but not all"
-        ).as_json()
+        detection = self._detect(X, labels=y)
+        baselines = self._fitted.load(_load_baselines)
+        comparison = compare(self._fitted.load(load_detector), baselines, detection)
+        return evaluate_detection(detection, comparison, "y", "Mark some rows, but not all").as_json()
 
     def _detect(
         self,
@@ -175,12 +180,11 @@ class AnomalyDetector(OutlierMixin, Estimator):
         threshold: str | None = None,
         *,
         labels: ArrayLike | None = None,
-        online: bool = False,
         adapt: int | None = None,
     ) -> Detection:
         prepared = self._prepare(X, None if labels is None else self._anomaly_labels(X, labels))
         with self._naming_parameters():
-            return detect_prepared(self._fitted.load(load_detector), prepared, threshold, online=online, adapt=adapt)
+            return detect(self._fitted.load(load_detector), prepared, threshold, adapt=adapt)
 
     def _anomaly_labels(self, X: TableLike, y: ArrayLike) -> RowCodes:
         check_consistent_length(X, y)
@@ -197,6 +201,10 @@ class AnomalyDetector(OutlierMixin, Estimator):
         self.threshold_ = float(fitted.metrics()["threshold"]["value"])
         self.offset_ = -self.threshold_
         return self
+
+
+def _load_baselines(fitted: ModelStore) -> dict[str, RunDetector]:
+    return load_baselines(fitted, load_detector(fitted))
 
 
 def _grid_labels(detection: Detection, X: TableLike) -> "pd.Index[Any]":

@@ -1,23 +1,36 @@
 """The `score` endpoint of anomaly detection models, which scores the rows of series of any length in a graph.
 
-Long gaps divide a series into segments as in `lstm_ae.data.grid`, and no window crosses a gap.
+Long gaps divide a series into segments as in `lstm_ae.data.grid`, and no window crosses a gap. Scores and alarms are
+those of `lstm_ae.detection`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from lstm_ae.arrays import Array, BoolArray
 from lstm_ae.config import Series
-from lstm_ae.detection.baselines import LARGEST_VALUE, MIN_SHAPE_DEVIATION, ShapeMemory
-from lstm_ae.detection.calibration import MAX_DEVIATIONS, DetectorCalibration, NormalScores, are_mixed
-from lstm_ae.detection.row_means import mean_stride
+from lstm_ae.config.threshold import parse_threshold
+from lstm_ae.detection.calibration import NormalScores
+from lstm_ae.detection.events import DISTURBED, ESCALATION, LARGEST, AlarmRule
+from lstm_ae.detection.tail import (
+    FEW_BLOCKS,
+    LARGEST_LOGARITHM,
+    MAD_DEVIATION,
+    PRIOR_SPREAD,
+    RECENT_BLOCKS,
+    SMALLEST_SCORE,
+    UNUSUAL,
+)
+from lstm_ae.detection.views import MAX_DEVIATIONS, NETWORK, VALUES, Calibration, View
 from lstm_ae.model_store import ModelStore
 from lstm_ae.models.keras_network import Specs, Tensors, input_signature
 from lstm_ae.models.scaling import inner_network, inner_scaling, shift_to_series_scale, with_series_scale
+
+# Larger blocks of windows would need more memory.
+BLOCK_WINDOWS = 1024
 
 
 def segment_ids(series: tf.Tensor, max_gap: int) -> tf.Tensor:
@@ -38,56 +51,18 @@ def segment_ids(series: tf.Tensor, max_gap: int) -> tf.Tensor:
     return tf.cumsum(tf.cast(begins, tf.int32), axis=1)
 
 
-class ScoredWindows(NamedTuple):
-    """Windows over which the scores of rows are means, as places in the rows of all series, one below the other.
-
-    Args:
-        ends: `(windows,)` int32, last row of each window.
-        begins: `(windows,)` int32, first row of its segment. Rows before it do not belong to the window.
-    """
-
-    ends: tf.Tensor
-    begins: tf.Tensor
-
-
-def find_windows(segment: tf.Tensor, window: int) -> ScoredWindows:
-    """Return the windows at every `mean_stride`-th row of each segment, and the window that ends it.
-
-    Args:
-        segment: `(batch, rows)`, see `segment_ids`.
-        window: Rows per window.
-    """
-    change = segment[:, 1:] != segment[:, :-1]
-    begins, ends = (
-        tf.reshape(tf.pad(change, ((0, 0), side), constant_values=True), (-1,)) for side in ((1, 0), (0, 1))
-    )
-    first = tf.gather(tf.cast(tf.where(begins)[:, 0], tf.int32), tf.cumsum(tf.cast(begins, tf.int32)) - 1)
-    last = tf.range(tf.size(first))
-    place = last - window + 1 - first
-    scored = (place >= 0) & (ends | (place % mean_stride(window) == 0))
-    return ScoredWindows(tf.boolean_mask(last, scored), tf.boolean_mask(first, scored))
-
-
-# Larger blocks of windows would need more memory.
-BLOCK_WINDOWS = 1024
-
-
 class ScoreParameters(NamedTuple):
-    """The parameters of a run's anomaly score and threshold.
+    """The parameters of a run's alarm score and alarms.
 
     Args:
-        threshold: A row with a higher score is an anomaly.
-        network: How residuals of the network become scores.
-        shape: The same for differences from the shapes of training windows; None without this view.
+        rule: The rule by which rows raise alarms.
+        views: The views of the alarm score by name.
         max_gap: The largest number of consecutive rows without a value that a window may cross.
-        windows: How windows become scores, and the columns that count, `(features,)`; None without this view.
     """
 
-    threshold: float
-    network: DetectorCalibration
-    shape: tuple[DetectorCalibration, ShapeMemory] | None
+    rule: AlarmRule
+    views: Mapping[str, View]
     max_gap: int
-    windows: tuple[DetectorCalibration, BoolArray] | None = None
 
 
 def score_parameters(run: ModelStore) -> ScoreParameters | None:
@@ -98,26 +73,19 @@ def score_parameters(run: ModelStore) -> ScoreParameters | None:
     config, normal = run.config(), run.artifact(NormalScores)
     assert isinstance(config, Series)
     assert config.max_gap is not None
-    views = normal.view_names(online=False)
-    selected = normal.continuous if are_mixed(normal.continuous) else np.ones_like(normal.continuous)
-    return ScoreParameters(
-        threshold["value"],
-        normal.network.calibration,
-        (normal.shape.calibration, normal.shape_memory) if "shape" in views else None,
-        config.max_gap,
-        (normal.windows.calibration, selected) if "windows" in views else None,
-    )
+    views = {name: view for name, view in normal.views.items() if view.alarms}
+    rule = normal.threshold(parse_threshold(threshold["rule"])).alarm_rule(normal.window)
+    return ScoreParameters(rule, views, config.max_gap)
 
 
 def make_score_function(model: keras.Model, detector: ScoreParameters) -> tuple[Callable[[Tensors], Tensors], Specs]:
     """Return the `score` function and its signature.
 
     The function takes `sequence` `(batch, rows, features)` and, if the model does, `series` `(batch,)`. It returns
-    `score` and `anomaly` `(batch, rows)`, and `threshold` `(batch,)`. A score is computed as in `lstm_ae.detection`:
-    by each view, the mean of the distances of the windows that contain the row, and these are combined. The shapes
-    are those of the training and do not grow. The scores of the last `window - 1` rows are provisional. Missing values
-    are NaN. The score is NaN for rows without a value and in segments shorter than a window. A series that is shorter
-    than a window is an error, because its rows would all count as normal.
+    `score`, `anomaly`, whether the score is above the threshold, and `alarm`, whether the row raises an alarm if these
+    are the first rows of their series, all `(batch, rows)`, and `threshold` `(batch,)`. Missing values are NaN. The
+    score is NaN for rows without a value and at which no window ends. A series that is shorter than a window is an
+    error, because its rows would all count as normal.
 
     Args:
         model: An autoencoder with inputs and outputs in the data's units.
@@ -126,124 +94,236 @@ def make_score_function(model: keras.Model, detector: ScoreParameters) -> tuple[
     network = inner_network(model)
     window, features = network.input["sequence"].shape[1:]
     # Constants would be a part of the graph, whose size is limited, and of each of its copies.
-    axes = tf.Variable(detector.network.distance.axes, trainable=False, name="axes")
-    shape_scores, memory = detector.shape or (None, None)
-    shapes = tf.Variable(memory.shapes, trainable=False, name="shapes") if memory else None
-    window_scores, columns = detector.windows or (None, None)
-    window_axes = None
-    if window_scores:
-        window_axes = tf.Variable(window_scores.distance.axes, trainable=False, name="window_axes")
+    axes = {
+        name: tf.Variable(view.calibration.distance.axes, trainable=False, name=f"{name}_axes")
+        for name, view in detector.views.items()
+    }
 
-    def distances(windows: tf.Tensor) -> tf.Tensor:
+    def score_windows(windows: tf.Tensor) -> tf.Tensor:
         scaled = inner_scaling(model)(with_series_scale(model, windows), training=False)["scaled"]
         residuals = network({"sequence": scaled}, training=False)["reconstruction"] - scaled
-        by_view = [squared_distances(detector.network, axes, residuals)]
-        if shape_scores and memory:
-            differences = shape_residuals(shapes, memory.deviation, scaled)
-            by_view.append(squared_distances(shape_scores, shape_scores.distance.axes, differences))
-        if window_scores:
-            selected = tf.boolean_mask(scaled, columns, axis=2)
-            by_view.append(squared_distances(window_scores, window_axes, selected))
-        # Rows without a value have no score.
-        missing = tf.reduce_all(tf.math.is_nan(scaled), axis=2, keepdims=True)
-        return tf.where(missing, tf.constant(float("nan")), tf.stack(by_view, axis=1)[:, None])
-
-    views = 1 + (shape_scores is not None) + (window_scores is not None)
+        sources, terms = {NETWORK: residuals, VALUES: scaled}, []
+        for name, view in detector.views.items():
+            deviations = measure_deviations(view.calibration, view.graph(sources[view.source]))
+            units = view.calibration.units
+            distances = squared_distances(view.calibration, axes[name], deviations) / units.distance
+            errors = _mean_of_known(tf.square(deviations[:, -1])) / units.error
+            terms.append((tf.math.log1p(distances) + tf.math.log1p(errors)) / 2)
+        return tf.math.expm1(_mean_of_known(tf.stack(terms, axis=1)))
 
     def score(inputs: Tensors) -> Tensors:
         series = shift_to_series_scale(model, inputs)
-        segment = segment_ids(series, detector.max_gap)
         rule = f"a series must have at least {window} rows, a window of the model. Received:"
         # This is not tf.debugging.assert_greater_equal, whose message begins with the tensors.
         tf.debugging.Assert(tf.shape(series)[1] >= window, [rule, tf.shape(series)[1]])
-        windows = find_windows(segment, window)
-        by_view = tf.math.log1p(_mean_over_windows(distances, views, series, window, windows))
-        known = ~tf.math.is_nan(by_view)
-        sums = tf.reduce_sum(tf.where(known, by_view, tf.zeros_like(by_view)), axis=2)
-        scores = tf.math.expm1(_mean_or_nan(sums, tf.reduce_sum(tf.cast(known, tf.float32), axis=2)))
-        threshold = tf.fill(tf.shape(series)[:1], np.float32(detector.threshold))
-        return {"score": scores, "threshold": threshold, "anomaly": scores > detector.threshold}
+        first = first_rows(segment_ids(series, detector.max_gap))
+        scores = _score_rows(score_windows, series, first, window)
+        shape = tf.shape(series)[:2]
+        scores = tf.reshape(scores, shape)
+        begins = tf.reshape(first == tf.range(tf.size(first)), shape)
+        return {
+            "score": scores,
+            "threshold": tf.fill(shape[:1], np.float32(detector.rule.threshold)),
+            "anomaly": scores > detector.rule.threshold,
+            "alarm": find_alarms(scores, begins, detector.rule),
+        }
 
     rows = tf.TensorSpec((None, None, features), tf.float32, name="sequence")
     return score, input_signature(model) | {"sequence": rows}
 
 
-def shape_residuals(remembered: tf.Variable, deviation: Array, scaled: tf.Tensor) -> tf.Tensor:
-    """Return the residuals of `ShapeMemory`, `(windows, window, features)`.
+def first_rows(segment: tf.Tensor) -> tf.Tensor:
+    """Return the first row of the segment of each row, as places in the rows of all series, one below the other.
 
     Args:
-        remembered: The shapes of the memory, `(memories, window * features)`.
-        deviation: Its deviations, `(features,)`.
-        scaled: `(windows, window, features)` scaled windows, NaN where a value is missing.
-    """
-    missing, zero = tf.math.is_nan(scaled), tf.zeros((), tf.float64)
-    values = tf.clip_by_value(tf.cast(scaled, tf.float64) / deviation, -LARGEST_VALUE, LARGEST_VALUE)
-    values = tf.where(missing, zero, values)
-    present = tf.maximum(tf.reduce_sum(tf.cast(~missing, tf.float64), axis=1, keepdims=True), 1.0)
-    values = tf.where(missing, zero, values - tf.reduce_sum(values, axis=1, keepdims=True) / present)
-    spread = tf.sqrt(tf.reduce_sum(tf.square(values), axis=1, keepdims=True) / present)
-    shapes = tf.reshape(values / tf.maximum(spread, MIN_SHAPE_DEVIATION), (-1, remembered.shape[1]))
-    exact = tf.cast(remembered, tf.float64)
-    similarity = tf.matmul(shapes, exact, transpose_b=True) - tf.reduce_sum(tf.square(exact), axis=1) / 2
-    residuals = tf.cast(tf.gather(exact, tf.argmax(similarity, axis=1)) - shapes, tf.float32)
-    return tf.where(missing, tf.constant(float("nan")), tf.reshape(residuals, tf.shape(scaled)))
-
-
-def squared_distances(calibration: DetectorCalibration, axes: Array | tf.Variable, residuals: tf.Tensor) -> tf.Tensor:
-    """Return the score of each window, as `DetectorCalibration.sums` computes it.
-
-    Args:
-        calibration: The calibration.
-        axes: The axes of its distance, `(axes, window * features)`.
-        residuals: `(windows, window, features)`, NaN where a value is missing.
+        segment: `(batch, rows)`, see `segment_ids`.
 
     Returns:
-        `(windows,)`; NaN for windows without a value.
+        `(batch * rows,)` int32.
     """
-    distance, missing = calibration.distance, tf.math.is_nan(residuals)
-    deviations = tf.where(missing, distance.mean, residuals / calibration.deviation)
-    deviations = tf.clip_by_value(deviations, -MAX_DEVIATIONS, MAX_DEVIATIONS)
-    # In double precision, as in `CovarianceDistance.distances`.
-    centered = tf.cast(tf.reshape(deviations - distance.mean, (-1, distance.mean.size)), tf.float64)
-    projected = tf.square(tf.matmul(centered, tf.cast(axes, tf.float64), transpose_b=True))
-    rest = tf.reduce_sum(tf.square(centered), axis=1) - tf.reduce_sum(projected, axis=1)
-    weights = 1 / distance.variances.astype(np.float64)
-    sums = tf.cast(tf.linalg.matvec(projected, weights) + tf.nn.relu(rest) / distance.floor, tf.float32)
-    present = tf.reduce_sum(tf.cast(~missing, tf.float32), axis=(1, 2))
-    return _mean_or_nan(sums, present) / calibration.unit
+    change = segment[:, 1:] != segment[:, :-1]
+    begins = tf.reshape(tf.pad(change, ((0, 0), (1, 0)), constant_values=True), (-1,))
+    return tf.gather(tf.cast(tf.where(begins)[:, 0], tf.int32), tf.cumsum(tf.cast(begins, tf.int32)) - 1)
 
 
-def _mean_over_windows(
-    distances: Callable[[tf.Tensor], tf.Tensor], views: int, series: tf.Tensor, window: int, windows: ScoredWindows
+def find_alarms(scores: tf.Tensor, begins: tf.Tensor, rule: AlarmRule) -> tf.Tensor:
+    """Return which rows raise an alarm, as `lstm_ae.detection.events.find_changes` finds them.
+
+    Args:
+        scores: `(batch, rows)` scores of series from their beginning.
+        begins: `(batch, rows)` whether each row is the first of a segment.
+        rule: The rule.
+
+    Returns:
+        `(batch, rows)` bool.
+    """
+    quiet = tf.zeros_like(begins)
+    return tf.cond(tf.reduce_any(scores > rule.threshold), lambda: _find_alarms(scores, begins, rule), lambda: quiet)
+
+
+class _Alarms(NamedTuple):
+    """State of the alarms of a batch of series, see `lstm_ae.detection.events.AlarmState`.
+
+    `kind` is 0 without an open event, 1 in one of an anomaly, and 2 in one of a change. The `known` last of the maxima
+    are known.
+    """
+
+    kind: tf.Tensor
+    begun: tf.Tensor
+    below: tf.Tensor
+    since: tf.Tensor
+    maxima: tf.Tensor
+    known: tf.Tensor
+    highest: tf.Tensor
+    counted: tf.Tensor
+    changed: tf.Tensor
+    limit: tf.Tensor
+
+
+def _find_alarms(scores: tf.Tensor, begins: tf.Tensor, rule: AlarmRule) -> tf.Tensor:
+    batch, threshold, join = tf.shape(scores)[0], np.float32(rule.threshold), rule.join
+    prior, disturbed = rule.maxima or (), DISTURBED * join
+
+    def filled(value: float | bool, dtype: tf.DType = tf.int32) -> tf.Tensor:
+        return tf.fill((batch,), tf.constant(value, dtype))
+
+    def step(state: _Alarms, row: tuple[tf.Tensor, tf.Tensor]) -> tuple[_Alarms, tf.Tensor]:
+        score, begin = row
+        below, kind = state.below + 1, tf.where(begin, 0, state.kind)
+        since = tf.where(begin, disturbed, state.since + 1)
+        above, over = score > state.limit, score > threshold
+        escalates = (kind != 1) | ((since >= join) & (score > ESCALATION * state.begun))
+        changes = over & ~above & (kind == 0) & ~state.changed
+        anomaly, extends = above & escalates, (above & ~escalates) | (over & ~above & (kind == 2))
+        kind = tf.where(anomaly, 1, tf.where(changes, 2, kind))
+        below = tf.where(anomaly | changes | extends, 0, below)
+        grows = extends & (since < join) & (score > state.begun)
+        since = tf.where(anomaly, 0, since)
+        counts = (since >= disturbed) & (score >= 0)
+        highest = tf.where(counts, tf.maximum(state.highest, score), state.highest)
+        counted = state.counted + tf.cast(counts, tf.int32)
+        complete = counted >= join
+        logarithm = tf.math.log(tf.clip_by_value(tf.cast(highest, tf.float64), SMALLEST_SCORE, LARGEST))
+        maxima = tf.concat([state.maxima[:, 1:], logarithm[:, None]], axis=1)
+        maxima = tf.where(complete[:, None], maxima, state.maxima)
+        known = tf.where(complete, tf.minimum(state.known + 1, RECENT_BLOCKS), state.known)
+        limit = tf.cond(tf.reduce_any(complete), lambda: _limit(maxima, known, rule), lambda: state.limit)
+        following = _Alarms(
+            kind=tf.where(below >= join, 0, kind),
+            begun=tf.where(anomaly | changes | grows, score, state.begun),
+            below=below,
+            since=since,
+            maxima=maxima,
+            known=known,
+            highest=tf.where(complete, 0.0, highest),
+            counted=tf.where(complete, 0, counted),
+            changed=tf.where(complete, (state.changed | changes) & (limit > threshold), state.changed | changes),
+            limit=limit,
+        )
+        return following, anomaly | changes
+
+    padded = np.zeros(RECENT_BLOCKS)
+    padded[RECENT_BLOCKS - len(prior) :] = prior
+    first = _Alarms(
+        kind=filled(0),
+        begun=filled(0.0, tf.float32),
+        below=filled(0),
+        since=filled(disturbed),
+        maxima=tf.tile(tf.constant(padded)[None], (batch, 1)),
+        known=filled(len(prior)),
+        highest=filled(0.0, tf.float32),
+        counted=filled(0),
+        changed=filled(False, tf.bool),
+        limit=filled(rule.limit(()), tf.float32),
+    )
+    alarms = tf.scan(
+        lambda before, row: step(before[0], row),
+        (tf.transpose(scores), tf.transpose(begins)),
+        (first, filled(False, tf.bool)),
+    )[1]
+    return tf.transpose(alarms)
+
+
+def _limit(maxima: tf.Tensor, known: tf.Tensor, rule: AlarmRule) -> tf.Tensor:
+    """Return what `AlarmRule.limit` returns, for the `known` last of the maxima of each series."""
+    if rule.maxima is None:
+        return tf.fill(tf.shape(known), np.float32(rule.threshold))
+    unknown = tf.range(RECENT_BLOCKS) < RECENT_BLOCKS - known[:, None]
+
+    def median(values: tf.Tensor) -> tf.Tensor:
+        ordered = tf.sort(tf.where(unknown, tf.constant(np.inf, tf.float64), values), axis=1)
+        middle = tf.stack([(known - 1) // 2, known // 2], axis=1)
+        return tf.reduce_mean(tf.gather(ordered, tf.maximum(middle, 0), axis=1, batch_dims=1), axis=1)
+
+    center = median(maxima)
+    spread = tf.maximum(MAD_DEVIATION * median(tf.abs(maxima - center[:, None])), PRIOR_SPREAD)
+    usual = tf.exp(tf.minimum(center + UNUSUAL * spread, LARGEST_LOGARITHM))
+    usual = tf.where(known >= FEW_BLOCKS, usual, tf.zeros_like(usual))
+    return tf.cast(rule.threshold * tf.maximum(usual / rule.usual, 1), tf.float32)
+
+
+def _score_rows(
+    score_windows: Callable[[tf.Tensor], tf.Tensor], series: tf.Tensor, first: tf.Tensor, window: int
 ) -> tf.Tensor:
-    """Return the mean distances of the windows that contain a row, `(batch, rows, views)`; NaN without one.
+    """Return the scores of the windows that end at each row, `(batch * rows,)`; NaN where none does.
 
     The windows are processed in blocks: all of them together would be several times as large as the series, and the
     network's activations a hundred times as large again.
     """
     rows = tf.reshape(series, (-1, series.shape[2]))
-    count, steps = tf.size(windows.ends), tf.range(1 - window, 1)
+    ends = tf.range(tf.size(first))
+    ends = tf.boolean_mask(ends, ends - window + 1 >= first)
+    steps = tf.range(1 - window, 1)
 
-    def block(start: tf.Tensor, totals: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        ends, begins = (each[start : start + BLOCK_WINDOWS, None] for each in windows)
-        places = ends + steps
-        in_segment, places = (places >= begins)[..., None], tf.maximum(places, 0)
-        by_row = distances(tf.where(in_segment, tf.gather(rows, places), tf.constant(float("nan"))))
-        missing = tf.math.is_nan(by_row)
-        terms = tf.concat([tf.where(missing, tf.zeros_like(by_row), by_row), tf.cast(~missing, tf.float32)], axis=-1)
-        totals += tf.math.unsorted_segment_sum(terms, places, tf.shape(rows)[0])
-        return start + BLOCK_WINDOWS, totals
+    def block(start: tf.Tensor, scores: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        places = ends[start : start + BLOCK_WINDOWS, None]
+        scored = score_windows(tf.gather(rows, places + steps))
+        return start + BLOCK_WINDOWS, tf.tensor_scatter_nd_update(scores, places, scored)
 
-    _, totals = tf.while_loop(
-        lambda start, _: start < count,
+    _, scores = tf.while_loop(
+        lambda start, _: start < tf.size(ends),
         block,
-        [0, tf.zeros((tf.shape(rows)[0], 2 * views))],
-        shape_invariants=[tf.TensorShape(()), tf.TensorShape((None, 2 * views))],
+        [0, tf.fill(tf.shape(rows)[:1], np.float32(np.nan))],
+        shape_invariants=[tf.TensorShape(()), tf.TensorShape((None,))],
         parallel_iterations=1,
     )
-    sums, counts = tf.split(tf.reshape(totals, (*tf.unstack(tf.shape(series)[:2]), 2 * views)), 2, axis=2)
-    return _mean_or_nan(sums, counts)
+    return scores
 
 
-def _mean_or_nan(sums: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
+def measure_deviations(calibration: Calibration, windows: tf.Tensor) -> tf.Tensor:
+    """Return what `Calibration.measure` returns as deviations of `(windows, window, features)`."""
+    deviations = tf.clip_by_value(windows / calibration.deviation, -MAX_DEVIATIONS, MAX_DEVIATIONS)
+    return tf.where(tf.math.is_nan(windows), windows, deviations)
+
+
+def squared_distances(calibration: Calibration, axes: tf.Variable, deviations: tf.Tensor) -> tf.Tensor:
+    """Return the distance of each window, as `Calibration.measure` computes it.
+
+    Args:
+        calibration: The calibration.
+        axes: The axes of its distance, `(axes, window * features)`.
+        deviations: `(windows, window, features)`, NaN where a value is missing.
+
+    Returns:
+        `(windows,)`; NaN for windows without a value.
+    """
+    distance, missing = calibration.distance, tf.math.is_nan(deviations)
+    centered = tf.where(missing, tf.zeros_like(deviations), deviations - distance.mean)
+    # In double precision, as in `CovarianceDistance.distances`.
+    centered = tf.cast(tf.reshape(centered, (-1, distance.mean.size)), tf.float64)
+    projected = tf.square(tf.matmul(centered, tf.cast(axes, tf.float64), transpose_b=True))
+    rest = tf.reduce_sum(tf.square(centered), axis=1) - tf.reduce_sum(projected, axis=1)
+    weights = 1 / distance.variances.astype(np.float64)
+    sums = tf.cast(tf.linalg.matvec(projected, weights) + tf.nn.relu(rest) / distance.floor, tf.float32)
+    return _divide_or_nan(sums, tf.reduce_sum(tf.cast(~missing, tf.float32), axis=(1, 2)))
+
+
+def _mean_of_known(values: tf.Tensor) -> tf.Tensor:
+    """Return the mean over the columns that are not NaN: `(rows, columns)` to `(rows,)`; NaN without any."""
+    known = ~tf.math.is_nan(values)
+    sums = tf.reduce_sum(tf.where(known, values, tf.zeros_like(values)), axis=1)
+    return _divide_or_nan(sums, tf.reduce_sum(tf.cast(known, tf.float32), axis=1))
+
+
+def _divide_or_nan(sums: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
     return tf.where(counts > 0, sums / tf.maximum(counts, 1.0), tf.constant(float("nan")))

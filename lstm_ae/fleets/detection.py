@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lstm_ae.apply.detect import collect_detection_warnings, detect_prepared, load_detector
-from lstm_ae.apply.detection_output import count_scored_rows, event_rows, score_columns
+from lstm_ae.apply.detect import collect_detection_warnings, detect, find_shifts, load_detector
+from lstm_ae.apply.detection_output import event_facts, expected_to_json, score_columns
 from lstm_ae.apply.run_table import (
     TableRequest,
     describe_training_period,
@@ -39,7 +39,6 @@ class FleetDetector:
 
     Args:
         rule: the threshold rule; None for the rules of the runs.
-        online: whether to score each row as if it were the last one.
         reading: reading options of the table that differ from those of the fleet.
         scores: whether to return the scores of all rows.
         models: number of models of the fleet, which share an alarm budget.
@@ -49,7 +48,6 @@ class FleetDetector:
     """
 
     rule: str | None = None
-    online: bool = False
     reading: JsonMapping | None = None
     scores: bool = False
     models: int = 1
@@ -96,9 +94,10 @@ class SeriesDetection(NamedTuple):
         failure: why there are no scores; "" if there are.
         threshold: threshold of the scores.
         rule: rule of the whole fleet.
-        events: records of the events, see `lstm_ae.apply.detection_output.event_rows`.
+        events: facts of the events, see `lstm_ae.apply.detection_output.event_facts`.
         rows, unscored: number of rows with a score, and without one.
         expected: false alarms to expect in as many normal rows.
+        suppressed: see `lstm_ae.apply.detect.Detection`.
         scores: scores of the rows as table columns; empty if they were not requested.
         warnings: warnings about the rows of the series and about its threshold.
     """
@@ -112,6 +111,7 @@ class SeriesDetection(NamedTuple):
     rows: int = 0
     unscored: int = 0
     expected: ExpectedAlarms = ExpectedAlarms(0.0, 0.0, 0.0)
+    suppressed: int = 0
     scores: TableColumns = {}
     warnings: tuple[str, ...] = ()
 
@@ -149,6 +149,11 @@ class FleetDetection(NamedTuple):
         return ExpectedAlarms(*np.sum([result.expected for result in self.results], axis=0).tolist())
 
     @property
+    def suppressed(self) -> int:
+        """Number of runs of scores above the thresholds that raised no alarm."""
+        return sum(result.suppressed for result in self.scored)
+
+    @property
     def events(self) -> list[JsonObject]:
         """The events of all series."""
         return [event for result in self.scored for event in result.events]
@@ -165,7 +170,6 @@ class FleetDetection(NamedTuple):
 
     def to_json(self) -> JsonObject:
         """Return the result as a JSON object, without the scores of the rows."""
-        expected = self.expected
         return {
             "series": len(self.results),
             "scored_series": len(self.scored),
@@ -175,7 +179,9 @@ class FleetDetection(NamedTuple):
             "thresholds": {result.series: result.threshold for result in self.scored},
             "rows": sum(result.rows for result in self.scored),
             "unscored_rows": sum(result.unscored for result in self.scored),
-            "expected_false_alarms": {"mean": expected.expected, "low": expected.low, "high": expected.high},
+            "alarms": len(self.events),
+            "suppressed": self.suppressed,
+            "expected_false_alarms": expected_to_json(self.expected),
             "anomalies": self.events,
         }
 
@@ -230,30 +236,30 @@ def _give_up(job: DetectionJob, reason: str) -> SeriesDetection:
 def _detect_series(task: FleetDetector, job: DetectionJob) -> SeriesDetection:
     """Return the result of a series that has a model, or why its rows have no scores."""
     run = Run(Path(job.run))
-    detector = load_detector(run, task.reading, streaming=task.online)
+    detector = load_detector(run, task.reading)
     rule = detector.rule(task.rule)
     try:
         prepared = prepare_run_table(detector.config, job.table)
     except (ConfigError, DataError) as error:  # With --scale window, a missing value is a `ConfigError`.
         return _give_up(job, str(error))
     try:
-        share = str(rule.divide(task.models))
-        detection = detect_prepared(detector, prepared, share, online=task.online)
+        detection = detect(detector, prepared, str(rule.divide(task.models)))
     except DataError as error:
         return _give_up(job, str(error))
-    threshold, rows = detection.model.threshold, count_scored_rows(detection)
-    total = len(detection.model.scores)
-    warnings = [*collect_detection_warnings(run, detection), *describe_training_period(prepared, run)]
-    warnings += [DRIFTED] * bool(detection.shifts)
+    shifts, total = find_shifts(detector, detection), len(detection.final)
+    warnings = [*collect_detection_warnings(run, detection, shifts), *describe_training_period(prepared, run)]
+    if shifts:
+        warnings.append(DRIFTED)
     return SeriesDetection(
         job.number,
         job.title,
-        threshold=threshold.value,
+        threshold=detection.threshold.value,
         rule=str(rule),
-        events=tuple(event_rows(detection, named=True)),
-        rows=rows,
-        unscored=total - rows,
-        expected=threshold.alarms.per(rows),
+        events=tuple(event_facts(detection, named=True)),
+        rows=detection.scored,
+        unscored=total - detection.scored,
+        expected=detection.expected,
+        suppressed=detection.suppressed,
         scores={"series": np.full(total, job.title, object), **score_columns(detection)} if task.scores else {},
         warnings=tuple(warnings),
     )

@@ -21,7 +21,10 @@ METRICS: tuple[tuple[Any, str, str, tuple[str, ...]], ...] = (
     (CounterMetricFamily, f"{PREFIX}rows", "Rows that were accepted.", ()),
     (CounterMetricFamily, f"{PREFIX}refused_rows", "Records that were refused.", ("reason",)),
     (CounterMetricFamily, f"{PREFIX}unscored_rows", "Rows that are missing or that no window contains.", ()),
-    (CounterMetricFamily, f"{PREFIX}events", "Events that began.", ()),
+    (CounterMetricFamily, "lstmae_alarms", "Alarms.", ("series",)),
+    (CounterMetricFamily, "lstmae_false_alarms_announced", "False alarms expected in normal rows.", ("series",)),
+    (CounterMetricFamily, "lstmae_alarms_suppressed", "Runs above the threshold without an alarm.", ("series",)),
+    (GaugeMetricFamily, "lstmae_changed", "1 if scores above the threshold became usual.", ("series",)),
     (GaugeMetricFamily, f"{PREFIX}last_row_timestamp_seconds", "Time of the newest accepted row.", ()),
     (GaugeMetricFamily, f"{PREFIX}source_up", "1 if the source could be read.", ()),
     (InfoMetricFamily, f"{PREFIX}model", "Run and version that score the rows.", ()),
@@ -55,7 +58,7 @@ def _samples(monitor: Monitor) -> Iterator[tuple[str, tuple[str, ...], Any]]:
     status = monitor.status
     for reason, count in list(status.refused.items()):
         yield f"{PREFIX}refused_rows", (reason,), count
-    for name, value in (("rows", status.rows), ("unscored_rows", status.unscored), ("events", status.events)):
+    for name, value in (("rows", status.rows), ("unscored_rows", status.unscored)):
         yield f"{PREFIX}{name}", (), value
     yield f"{PREFIX}source_up", (), float(not monitor.backoff.failures)
     yield f"{PREFIX}model", (), {"run": monitor.options.run, "version": monitor.scorer.version[1]}
@@ -65,6 +68,11 @@ def _samples(monitor: Monitor) -> Iterator[tuple[str, tuple[str, ...], Any]]:
         yield "anomaly_score", (series,), latest.score
         yield "anomaly_score_ratio", (series,), latest.ratio
         yield f"{PREFIX}last_score_timestamp_seconds", (series,), latest.time / 1e9
+    for series, account in list(status.accounts.items()):
+        yield "lstmae_alarms", (series,), account.alarms
+        yield "lstmae_false_alarms_announced", (series,), account.expected.expected
+        yield "lstmae_alarms_suppressed", (series,), account.suppressed
+        yield "lstmae_changed", (series,), float(account.changed)
     for series, shifted in list(status.shifted.items()):
         yield f"{PREFIX}shifted", (series,), float(shifted)
     for sink, outbox in monitor.outboxes.items():

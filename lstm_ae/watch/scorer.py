@@ -7,10 +7,9 @@ import logging
 import numpy as np
 
 from lstm_ae.apply.detect import RunDetector
-from lstm_ae.apply.stream import DetectionStream, StreamedScores, rows_by_series
-from lstm_ae.arrays import Int64Array
+from lstm_ae.apply.stream import DetectionStream
 from lstm_ae.data.stream import Refuse
-from lstm_ae.detection.events import Change, OnlineEvents, find_changes
+from lstm_ae.detection.events import AlarmState, Change, ScoredRows, find_changes
 from lstm_ae.detection.shift import describe_shifts
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.watch.acceptor import AcceptedRows
@@ -18,7 +17,7 @@ from lstm_ae.watch.config import MonitorOptions
 from lstm_ae.watch.rows import format_utc
 from lstm_ae.watch.sinks import Message, event_id
 from lstm_ae.watch.state import State
-from lstm_ae.watch.status import LatestScore, Status
+from lstm_ae.watch.status import Account, LatestScore, Status
 
 LOG = logging.getLogger(__name__)
 
@@ -33,18 +32,18 @@ class Track:
     Args:
         recent: times of the last scored rows, at least as many as the next score may need.
         emitted: time of the last row that was scored; None before the first one.
-        events: the open event, and the bounds of earlier ones.
+        alarms: state of the alarms of the series.
         stream: state of the stream of the series, see `DetectionStream.state`.
     """
 
     recent: list[int] = dataclasses.field(default_factory=list)
     emitted: int | None = None
-    events: OnlineEvents = dataclasses.field(default_factory=OnlineEvents)
+    alarms: AlarmState = dataclasses.field(default_factory=AlarmState)
     stream: JsonObject | None = None
 
     def to_json(self) -> JsonObject:
         """Return the values that a restart needs, in JSON types."""
-        return {"emitted": self.emitted, "events": self.events.to_json(), "stream": self.stream}
+        return {"emitted": self.emitted, "alarms": self.alarms.to_json(), "stream": self.stream}
 
 
 class RowScorer:
@@ -66,15 +65,11 @@ class RowScorer:
         self.stream = DetectionStream(detector, options.threshold, adapt=options.adapt)
         # The stored states of streams depend on the normal scores of a version.
         self.identity = [*version, options.adapt]
+        self.rule = self.stream.threshold.alarm_rule(detector.normal.window)
         # Number of rows on which the next score depends, and the same number with a gap before them.
-        self.context, self.groups = detector.normal.window + 1, detector.normal.groups
+        self.context = detector.normal.window + 1
         self.recent = self.context + (detector.config.max_gap or 0) + 1
         self.tracks = collections.defaultdict[str, Track](Track)
-
-    @property
-    def threshold(self) -> float:
-        """Return the threshold of scores."""
-        return self.stream.threshold.value
 
     def restore(self, state: State, series: JsonMapping) -> list[Message]:
         """Rebuild the stream from the stored rows; return messages as `add` does.
@@ -93,11 +88,11 @@ class RowScorer:
         for name, facts in series.items():
             track = self.tracks[name]
             track.emitted, track.stream = facts["emitted"], facts["stream"] if is_same_version else None
-            track.events = OnlineEvents.from_json(facts["events"])
-            if not is_same_version:
-                # The scores of another version are not comparable with these peaks.
-                track.events = track.events._replace(peaks={})
-            elif score := facts.get("score"):
+            track.alarms = AlarmState.from_json(facts["alarms"])
+            if not is_same_version:  # Its usual scores and its account are those of other scores.
+                track.alarms = AlarmState(event=track.alarms.event, below=track.alarms.below)
+            self._account(name, track)
+            if is_same_version and (score := facts.get("score")):
                 self.status.scores[name] = LatestScore(*score)
             if track.stream is not None:
                 self.stream.restored[name] = track.stream
@@ -118,18 +113,20 @@ class RowScorer:
         """
         streamed = self.stream.push(rows.values, rows.times, rows.series, refuse)
         messages = list[Message]()
-        for name, places in rows_by_series(streamed.series).items():
+        for name, scored in streamed.by_series():
             track = self.tracks[name]
             track.stream = self.stream.state(name)
             self._show_shift(name, track)
-            track.recent += streamed.times[places].tolist()
+            track.recent += scored.times.tolist()
             if track.emitted is not None:  # rows that are scored again after a restart
-                places = places[streamed.times[places] > track.emitted]
-            if not len(places):
+                scored = scored.select(np.flatnonzero(scored.times > track.emitted))
+            if not len(scored.times):
                 continue
-            changes = self._find_changes(track, streamed, places)
+            track.alarms, changes = find_changes(track.alarms, scored, self.rule)
+            track.emitted = int(scored.times[-1])
+            self._account(name, track)
             messages += [self.event_message(name, change) for change in changes]
-            self._count(name, streamed, places)
+            self._count(name, scored)
             if len(track.recent) >= self.recent + SPARE_ROWS:
                 track.recent = track.recent[-self.recent :]
                 state.remove_rows(name, track.recent[-self.context], track.recent[0])
@@ -137,31 +134,36 @@ class RowScorer:
             LOG.warning("%s: %s", self.name, describe_shifts(series, self.stream.limits.length, self.command))
         return messages
 
-    def _find_changes(self, track: Track, streamed: StreamedScores, places: Int64Array) -> list[Change]:
-        times = streamed.times[places]
-        track.events, changes = find_changes(
-            track.events,
-            times,
-            streamed.errors[places],
-            streamed.scores[places],
-            streamed.p[places],
-            self.threshold,
-            streamed.begins[places],
-            self.detector.normal.window,
-            self.groups,
-        )
-        track.emitted = int(times[-1])
-        self.status.events += sum(change.status == "firing" for change in changes)
-        return changes
-
-    def _count(self, name: str, streamed: StreamedScores, places: Int64Array) -> None:
+    def _count(self, name: str, rows: ScoredRows) -> None:
         """Count rows without a score, and show the latest score."""
-        scored = places[~np.isnan(streamed.scores[places])]
-        self.status.unscored += len(places) - len(scored)
+        scored = np.flatnonzero(~np.isnan(rows.scores))
+        self.status.unscored += len(rows.scores) - len(scored)
         if len(scored):
-            score, time = float(streamed.scores[scored[-1]]), int(streamed.times[scored[-1]])
-            ratio = score / max(self.threshold, np.finfo(float).tiny)
+            score, time = float(rows.scores[scored[-1]]), int(rows.times[scored[-1]])
+            ratio = score / max(self.rule.threshold, np.finfo(float).tiny)
             self.status.scores[name] = LatestScore(score, ratio, time)
+
+    def _account(self, name: str, track: Track) -> None:
+        """Show the account of the alarms; say once if there are far more than expected."""
+        state, expected = track.alarms, self.stream.threshold.alarms.per(track.alarms.scored)
+        excessive, before = expected.exceeded_by(state.alarms), self.status.accounts.get(name)
+        if excessive and before is not None and not before.excessive:
+            LOG.warning(
+                "%s: series %r has raised %d alarms, far more than the %.3g expected in normal rows: either there are "
+                "many anomalies, or its rows differ from those of the training. If the events are normal, train again "
+                "with such rows, or set adapt to follow slow change",
+                self.name,
+                name,
+                state.alarms,
+                expected.expected,
+            )
+        self.status.accounts[name] = Account(
+            alarms=state.alarms,
+            expected=expected,
+            suppressed=state.suppressed,
+            changed=state.changed,
+            excessive=excessive,
+        )
 
     def _show_shift(self, name: str, track: Track) -> None:
         if track.stream is not None:
@@ -172,31 +174,27 @@ class RowScorer:
     def open_events(self) -> list[Message]:
         """Return messages on the open events."""
         return [
-            self.event_message(series, Change("firing", track.events.event))
+            self.event_message(series, Change("firing", track.alarms.event))
             for series, track in self.tracks.items()
-            if track.events.event is not None
+            if track.alarms.event is not None
         ]
 
     def event_message(self, series: str, change: Change) -> Message:
         """Return the message on an event that began or ended."""
         event = change.event
-        start, last, peak = format_utc(np.array([event.first, event.last, event.peak], np.int64))
-        facts = {
-            "start": start,
-            "end": last if change.status == "resolved" else None,
-            "peak": peak,
-            "score": event.score,
-            "threshold": self.threshold,
-            "p": event.p,
-            "causes": dict(zip(self.detector.config.value_cols, event.shares, strict=True)),
-        }
-        return self.message("anomaly", change.status, event_id(self.name, series, event.first), series, facts)
+        facts = event.facts(self.detector.config.value_cols, lambda time: format_utc(np.array([time], np.int64))[0])
+        for name in ("columns", "provisional"):  # The shares say more, and the status says whether it is over.
+            del facts[name]
+        if change.status == "firing":
+            facts["end"] = None
+        facts["threshold"] = self.rule.threshold
+        return self.message(facts.pop("kind"), change.status, event_id(self.name, series, event.alarm), series, facts)
 
     def message(self, kind: str, status: str, event: str, series: str, facts: JsonMapping) -> Message:
         """Return a message on an event, or on a silence.
 
         Args:
-            kind: "anomaly" or "silence".
+            kind: the kind of the event, or "silence".
             status: "firing" at the start, "resolved" at the end.
             event: identifier of the event.
             series: the series; "" for all.

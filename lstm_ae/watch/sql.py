@@ -45,7 +45,7 @@ MAX_TIES = 200_000
 
 # Columns of the table of a sink besides the key.
 TEXTS = ("monitor", "series", "kind", "status", "causes", "run", "version", "message")
-MOMENTS, NUMBERS = ("start_time", "end_time", "peak_time"), ("score", "threshold", "p")
+MOMENTS, NUMBERS = ("start_time", "end_time", "peak_time", "alarm_time"), ("score", "threshold", "p")
 
 _Row = tuple[Any, ...]
 

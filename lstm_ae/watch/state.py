@@ -22,7 +22,7 @@ from lstm_ae.watch.acceptor import AcceptedRows
 from lstm_ae.watch.sinks import Message
 
 # Number of the format; states of other builds are refused.
-FORMAT = 2
+FORMAT = 3
 
 TABLES = """
 BEGIN IMMEDIATE;

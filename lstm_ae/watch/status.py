@@ -4,6 +4,7 @@ import collections
 import dataclasses
 from typing import NamedTuple, Protocol
 
+from lstm_ae.detection.thresholds import ExpectedAlarms
 from lstm_ae.json_types import JsonObject
 
 # Longest time in seconds between two attempts to reach a source or a sink.
@@ -64,6 +65,24 @@ class LatestScore(NamedTuple):
     time: int
 
 
+class Account(NamedTuple):
+    """The alarms of a series.
+
+    Args:
+        alarms: number of alarms.
+        expected: false alarms to expect in as many normal rows.
+        suppressed: runs of scores above the threshold that raised no alarm, because such scores had become usual.
+        changed: whether they still are.
+        excessive: whether there are far more alarms than expected.
+    """
+
+    alarms: int
+    expected: ExpectedAlarms
+    suppressed: int
+    changed: bool
+    excessive: bool
+
+
 @dataclasses.dataclass
 class Status:
     """The numbers that a monitor reports; other threads may read them.
@@ -72,7 +91,7 @@ class Status:
         rows: number of accepted rows.
         refused: number of refused records by reason.
         unscored: number of rows without a score, because they are missing or no window contains them.
-        events: number of events so far.
+        accounts: the account of each series.
         newest: time of the newest row in seconds since 1970; None without dates.
         scores: the latest score of each series.
         shifted: whether each series has left the training range.
@@ -81,16 +100,16 @@ class Status:
     rows: int = 0
     refused: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     unscored: int = 0
-    events: int = 0
+    accounts: dict[str, Account] = dataclasses.field(default_factory=dict)
     newest: float | None = None
     scores: dict[str, LatestScore] = dataclasses.field(default_factory=dict)
     shifted: dict[str, bool] = dataclasses.field(default_factory=dict)
 
     def counts(self) -> JsonObject:
         """Return the numbers that survive a restart."""
-        return {"rows": self.rows, "refused": dict(self.refused), "unscored": self.unscored, "events": self.events}
+        return {"rows": self.rows, "refused": dict(self.refused), "unscored": self.unscored}
 
     def restore(self, counts: JsonObject) -> None:
         """Set the numbers that `counts` returned."""
-        self.rows, self.unscored, self.events = counts["rows"], counts["unscored"], counts["events"]
+        self.rows, self.unscored = counts["rows"], counts["unscored"]
         self.refused = collections.Counter(counts["refused"])

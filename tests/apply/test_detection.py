@@ -11,7 +11,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from detectors import VIEW_NAMES, detect_file, detector_of, fitted_calibration, score_parameters
+from detectors import compared, detect_file, detector_of, score_parameters
 from loaded_once import loaded_once
 from lstm_ae_cli.console import _replace_non_finite
 from run_tables import read_prepared
@@ -19,19 +19,23 @@ from sampling import sampled
 from searches import answer, call, call_unread, done, rows_of
 
 from lstm_ae.apply import detect
-from lstm_ae.apply.detect import load_detector
-from lstm_ae.apply.detection_output import describe_detection, detection_to_json, event_columns
+from lstm_ae.apply.compare import Comparison
+from lstm_ae.apply.detect import Detection, RunDetector, load_detector
+from lstm_ae.apply.detection_output import describe_detection, detection_to_json, event_facts, event_table
 from lstm_ae.apply.run_table import TableRequest
 from lstm_ae.config import Series
+from lstm_ae.config.threshold import parse_threshold
 from lstm_ae.data.frames import panel_from_rows
 from lstm_ae.data.preparation import prepare_table
-from lstm_ae.data.scaling import Scale, fixed_scale
+from lstm_ae.data.scaling import Scale, SeriesScales, fixed_scale
 from lstm_ae.data.windows import Data, Source, Split, window_starts
 from lstm_ae.detection import row_means
 from lstm_ae.detection.baselines import PrincipalComponents
-from lstm_ae.detection.calibration import DetectorCalibration, NormalScores, default_rule
-from lstm_ae.detection.scorer import ArrivingSegment, Scorer, View, score_rows
+from lstm_ae.detection.calibration import NormalScores, default_rule
+from lstm_ae.detection.events import EVENT_COLUMNS
+from lstm_ae.detection.scorer import ArrivingSegment, Scorer
 from lstm_ae.detection.thresholds import ExpectedAlarms
+from lstm_ae.detection.views import MIN_UNIT, NETWORK, VALUES, Calibration, TrainingWindows, WindowsView, fit_views
 from lstm_ae.errors import ConfigError
 from lstm_ae.estimators import AnomalyDetector
 from lstm_ae.experiment import open_trained
@@ -40,10 +44,10 @@ from lstm_ae.export.score_endpoint import BLOCK_WINDOWS, ScoreParameters, make_s
 from lstm_ae.models.autoencoder import pooled_autoencoder
 from lstm_ae.models.keras_network import KerasNetwork
 from lstm_ae.models.scaling import in_own_units
-from lstm_ae.report.facts import gather_run
 from lstm_ae.run import measured_splits, open_run
 from lstm_ae.studies import build_model
 from lstm_ae.studies.series import defaults, reconstruction
+from lstm_ae.studies.series.reconstruction import MahalanobisScores, PcaScores
 from lstm_ae.training.steps import TrainingSteps
 
 QUICK = "--window 24 --units 8 --code 4 --epochs 8 --batch-size 32 --learning-rate 0.01"
@@ -95,7 +99,7 @@ def test_training_stores_inferred_settings_and_baselines(place: Path) -> None:
         "code": 4,
     }
     metrics = open_run(place / "run").metrics()
-    assert metrics["threshold"]["rule"] == "budget:1/month"
+    assert metrics["threshold"]["rule"] == "budget:1/month:at-most"
     baselines = metrics["test"]["reconstruction_mse"]["baselines"]
     assert list(baselines) == ["PCA with 4 numbers", "mean of the window"]
     assert metrics["test"]["reconstruction_mse"]["value"] < 0.5 * baselines["mean of the window"]
@@ -180,25 +184,29 @@ def test_verdict_counts_correlated_series_once() -> None:
 
 def test_detect_reports_the_labeled_anomaly_and_its_cause(place: Path, tmp_path: Path) -> None:
     document = answer(f"series detect {place}/run {place}/bad.csv --events e.csv --scores s.csv --label-col state")
-    (event,) = document["anomalies"]
-    assert "2024-01-30" <= event["start"] <= "2024-01-31 12" < event["end"] < "2024-02-02"
-    assert event["columns"].startswith("flow ")
-    assert 0 < event["p"] < 0.01
+    events = document["anomalies"]
+    assert events[0]["alarm"] == events[0]["start"] == "2024-01-31 00:00:00"
+    assert "2024-01-31 12" < events[-1]["end"] < "2024-02-02"
+    assert all(event["columns"].startswith("flow ") for event in events)
+    assert all(0 < event["p"] < 0.01 for event in events)
+    assert document["alarms"] == len(events)
     assert list(document["metrics"]) == ["model", "PCA", "Mahalanobis", "raw values"]
     assert document["metrics"]["model"]["found"] == document["metrics"]["Mahalanobis"]["found"] == 1
     assert document["metrics"]["model"]["vus_pr"] > 0.5
     assert document["metrics"]["Mahalanobis"]["vus_pr"] > 0.5
-    assert not {"found", "false"} & set(document["metrics"]["raw values"])
+    assert document["metrics"]["model"]["alarmed"] == 1
+    assert not {"found", "alarmed", "false"} & set(document["metrics"]["raw values"])
     options = "--label-col state --threshold fixed:2 --events f.csv"
     fixed = answer(f"series detect {place}/run {place}/bad.csv {options}")
     # The fixed threshold of 2 applies to errors; distances have other units.
     assert "found" in fixed["metrics"]["model"]
     assert "found" not in fixed["metrics"]["Mahalanobis"]
     assert document["expected_false_alarms"]["low"] <= document["expected_false_alarms"]["mean"]
-    (row,) = rows_of("e.csv")
-    assert row["peak"] == event["peak"]
+    assert [(row["peak"], row["alarm"]) for row in rows_of("e.csv")] == [
+        (event["peak"], event["alarm"]) for event in events
+    ]
     scores = rows_of("s.csv")
-    assert list(scores[0]) == ["time", "score", "p", "anomaly", "error flow", "error heat"]
+    assert list(scores[0]) == ["time", "score", "p", "anomaly", "final_score", "error flow", "error heat"]
     assert len(scores) == 960
     assert [row["time"] for row in scores[:2]] == ["2024-01-01T00:00:00", "2024-01-01T01:00:00"]
     # With paths for the results, the run is unchanged; without them, the run stores the results for its report.
@@ -211,22 +219,12 @@ def test_detect_reports_the_labeled_anomaly_and_its_cause(place: Path, tmp_path:
     assert (place / "run" / "figures" / "detection.png").stat().st_size > 10_000
 
 
-def test_online_results_of_a_run_have_files_of_their_own(place: Path) -> None:
-    """Online events differ, so that either command would replace the results of the other one by unlike ones."""
-    whole = Path(answer(f"series detect {place}/run {place}/bad.csv")["events"])
-    before, online = whole.read_text(), answer(f"series detect {place}/run {place}/bad.csv --online")
-    assert whole.read_text() == before != Path(online["events"]).read_text()
-    facts = gather_run(str(place / "run"))
-    assert [table.name for table in facts.tables] == ["events-online.csv", "events.csv"]
-    assert {"detection", "detection-online"} <= {figure.name for figure in facts.figures}
-
-
 def test_normal_table_has_no_events(place: Path) -> None:
     said = done(f"series detect {place}/run {place}/good.csv")
     assert said.out.startswith("No anomaly found.\n")
     # A note names rows that overlap the training period.
     assert "overlap the training period (2024-01-01 to 2024-02-03" in said.err
-    assert (place / "run" / "events.csv").read_text() == "start,end,peak,score,p,columns,provisional\n"
+    assert (place / "run" / "events.csv").read_text() == ",".join(EVENT_COLUMNS) + "\n"
     assert "PCA with 4 numbers: 0 events by the same rule" in said.out
 
 
@@ -267,7 +265,7 @@ def test_invalid_options_and_tables_are_refused(place: Path, tmp_path: Path, lin
     (tmp_path / "other.csv").write_text("time,power\n2024-01-01,1\n2024-01-01 01:00,1\n")
     (tmp_path / "rows.csv").write_text("v,w\n" + "".join(f"{k % 7 if k % 10 else ''},{k % 3}\n" for k in range(300)))
     before = sorted(tmp_path.iterdir())
-    with mock.patch.object(detect, "detect_prepared") as detected:
+    with mock.patch.object(detect, "detect") as detected:
         said = call("series " + line.format(place))
     assert said.code == code, said.err
     assert words in said.err
@@ -287,14 +285,14 @@ def test_missing_rows_and_values_do_not_distort_metrics() -> None:
     Path("t.csv").write_text("\n".join(("time,a,b,label", *rows)) + "\n")
     detector = detector_of(3, 2, value_cols=("a", "b"), time_col="time", label_col="label")
     prepared = read_prepared(detector.config, "t.csv")
-    found = detect.detect_prepared(detector, prepared, "fixed:1e9")
+    found, comparison = compared(detector, prepared, "fixed:1e9")
     assert np.flatnonzero(found.labeled_rows()).tolist() == [*range(20, 30)]
-    assert found.metrics["model"].events.ranges == 1
+    assert comparison.metrics["model"].events.ranges == 1
     # The raw values rank all labeled rows first except the missing ones.
-    assert found.metrics["raw values"].ranking.auc_pr == pytest.approx((8 + 9 / 59 + 10 / 60) / 10, abs=0.02)
+    assert comparison.metrics["raw values"].ranking.auc_pr == pytest.approx((8 + 9 / 59 + 10 / 60) / 10, abs=0.02)
 
 
-def judged_by(labels: list[str], rule: str, **options: Any) -> detect.Detection:
+def judged_by(labels: list[str], rule: str, **options: Any) -> tuple[Detection, Comparison]:
     """Detect anomalies in a table that has one at minutes 30 to 32, with these labels."""
     times = [f"2024-01-01 00:{minute:02}:{second:02}" for minute in range(60) for second in (0, 20)]
     values = [9 * (30 <= minute < 33) for minute in range(60)]
@@ -305,32 +303,35 @@ def judged_by(labels: list[str], rule: str, **options: Any) -> detect.Detection:
     rows = [",".join(map(str, row)) for row in zip(times, values, labels, strict=True)]
     Path("t.csv").write_text("\n".join(("time,a,label", *rows)) + "\n")
     detector = detector_of(3, value_cols=("a",), time_col="time", **options)
-    return detect.detect_prepared(detector, detector.read(TableRequest("t.csv", "label")), rule)
+    return compared(detector, detector.read(TableRequest("t.csv", "label")), rule)
 
 
 @pytest.mark.parametrize("words_", [("0", "1"), ("false", "TRUE"), ("0.0", "1.0"), ("False", "1"), ("", "1")])
 def test_label_column_accepts_numbers_and_words(words_: tuple[str, str]) -> None:
-    found = judged_by([words_[30 <= minute < 33] for minute in range(60)], "fixed:2")
+    found, comparison = judged_by([words_[30 <= minute < 33] for minute in range(60)], "fixed:2")
     assert np.flatnonzero(found.labeled_rows()).tolist() == [30, 31, 32]
-    assert (found.metrics["model"].events.detected, found.metrics["model"].events.false) == (1, 0)
+    events = comparison.metrics["model"].events
+    assert events is not None
+    assert (events.detected, events.alarmed, events.false) == (1, 1, 0)
 
 
 @pytest.mark.parametrize(("label", "said"), [("0", "0 labeled ranges, 1 false event"), ("", "0 labeled ranges, 1")])
 def test_events_are_reported_if_no_row_is_labeled_anomalous(label: str, said: str) -> None:
-    found = judged_by([label] * 59 + ["0"], "fixed:2")
-    lines = describe_detection(found)
+    found, comparison = judged_by([label] * 59 + ["0"], "fixed:2")
+    lines = describe_detection(found, comparison)
     assert any(line.startswith(f"model: {said}") for line in lines)
     assert not any(line.startswith("raw values") or "VUS" in line for line in lines)
-    document = detection_to_json(found)
+    document = detection_to_json(found, comparison, {})
     assert len(document["anomalies"]) == 1
     assert np.isnan(document["metrics"]["model"]["vus_pr"])
     assert json.loads(json.dumps(_replace_non_finite(document)))["metrics"]["model"] == {
         **dict.fromkeys(("vus_pr", "auc_pr")),
         "found": 0,
+        "alarmed": 0,
         "false": 1,
         "delays": [],
     }
-    every = judged_by(["1"] * 60, "fixed:2").metrics["model"]
+    every = judged_by(["1"] * 60, "fixed:2")[1].metrics["model"]
     assert (every.ranking.auc_pr, every.events.detected) == (1, 1)
 
 
@@ -345,18 +346,16 @@ def test_events_are_reported_if_no_row_is_labeled_anomalous(label: str, said: st
     ],
 )
 def test_expected_false_alarms_are_rounded_in_text(alarms: tuple[float, float, float], normal: int, said: str) -> None:
-    found = judged_by(["0"] * 60, "fixed:2")
-    rows = np.count_nonzero(~np.isnan(found.model.scores))
-    threshold = found.model.threshold._replace(
-        alarms=ExpectedAlarms(*(number / rows for number in alarms)), normal=found.model.threshold.normal[:normal]
+    found, comparison = judged_by(["0"] * 60, "fixed:2")
+    threshold = found.threshold._replace(
+        alarms=ExpectedAlarms(*(number / found.scored for number in alarms)), normal=found.threshold.normal[:normal]
     )
-    found = found._replace(model=found.model._replace(threshold=threshold))
-    lines = describe_detection(found)
+    lines = describe_detection(found._replace(threshold=threshold), comparison)
     assert any(line.endswith(f"normal rows: {said}, from {normal} normal scores)") for line in lines)
 
 
 def test_labels_are_checked_before_scoring(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(detect, "score_rows", lambda *_: pytest.fail("searched"))
+    monkeypatch.setattr(Scorer, "score_rows", lambda *_: pytest.fail("searched"))
     with pytest.raises(ConfigError, match=r"--label-col must hold 0 and 1, or false and true, .+ Received: broken, ok"):
         judged_by(["ok", "broken"] * 30, "fixed:2")
 
@@ -365,7 +364,8 @@ def test_mean_of_duplicates_is_labeled_if_any_of_them_is() -> None:
     labels = ["0"] * 120
     labels[15] = "1"
     for rule, marked in (("mean", [7]), ("first", []), ("last", [7])):
-        assert np.flatnonzero(judged_by(labels, "fixed:2", duplicates=rule).labeled_rows()).tolist() == marked
+        found, _ = judged_by(labels, "fixed:2", duplicates=rule)
+        assert np.flatnonzero(found.labeled_rows()).tolist() == marked
 
 
 def test_events_of_several_series_have_a_series_column() -> None:
@@ -373,13 +373,13 @@ def test_events_of_several_series_have_a_series_column() -> None:
     Path("t.csv").write_text("\n".join(("time,id,a", *rows)) + "\n")
     detector = detector_of(3, value_cols=("a",), time_col="time", id_col=("id",))
     prepared = read_prepared(detector.config, "t.csv")
-    found = detect.detect_prepared(detector, prepared, "fixed:1")
-    columns = event_columns(found)
-    assert list(columns)[:4] == ["series", "start", "end", "peak"]
+    found, comparison = compared(detector, prepared, "fixed:1")
+    columns = event_table(event_facts(found), several=found.several)
+    assert list(columns)[:5] == ["series", "start", "end", "peak", "alarm"]
     assert (columns["series"], columns["peak"]) == (["q"], ["2024-01-01 00:30:00"])
-    (event,) = detection_to_json(found)["anomalies"]
+    (event,) = detection_to_json(found, comparison, {})["anomalies"]
     assert (event["series"], event["peak"]) == ("q", "2024-01-01 00:30:00")
-    assert list(event_columns(detect.detect_prepared(detector, prepared, "fixed:1e9"))) == list(columns)
+    assert list(event_table(event_facts(detect.detect(detector, prepared, "fixed:1e9")), several=True)) == list(columns)
 
 
 def test_missing_values_are_excluded_from_the_loss_and_its_gradients() -> None:
@@ -433,10 +433,10 @@ def test_network_distinguishes_missing_values_from_the_mean() -> None:
 
 def test_default_threshold_rules() -> None:
     hour = 3_600_000_000_000
-    assert str(default_rule(hour, 24)) == str(default_rule(hour, 168)) == "budget:1/month"
+    assert str(default_rule(hour, 24)) == str(default_rule(hour, 168)) == "budget:1/month:at-most"
     # A month has only 30 daily rows: a single window, or one row in 30 would be an alarm.
-    assert str(default_rule(24 * hour, 30)) == str(default_rule(24 * hour, 7)) == "budget:1/year"
-    assert str(default_rule(168 * hour, 30)) == str(default_rule(0, 8)) == "pot:0.001"
+    assert str(default_rule(24 * hour, 30)) == str(default_rule(24 * hour, 7)) == "budget:1/year:at-most"
+    assert str(default_rule(168 * hour, 30)) == str(default_rule(0, 8)) == "pot:0.001:at-most"
 
 
 @pytest.mark.slow
@@ -445,82 +445,127 @@ def test_training_detection_and_export_accept_missing_values_in_every_window(tmp
     rows = "".join(f"{np.sin(k / 3):.3f},{'' if k % 2 else k % 5}\n" for k in range(600))
     (tmp_path / "t.csv").write_text(f"v,w\n{rows}")
     done("series train t.csv --window 20 --out run --units 4 --epochs 1")
-    assert np.isfinite(detect_file(open_run("run"), TableRequest("t.csv")).model.scores).all()
+    found = detect_file(open_run("run"), TableRequest("t.csv"))
+    assert np.isfinite(found.final).all()
+    assert np.isfinite(found.rows.scores).tolist() == [False] * 19 + [True] * 581
     done("export run")
 
 
 def test_normal_scores_load_after_saving(place: Path) -> None:
-    normal = open_run(place / "run").artifact(NormalScores)
+    run = open_run(place / "run")
+    stored = [run.artifact(kind) for kind in (NormalScores, PcaScores, MahalanobisScores)]
+    normal, pca, mahalanobis = stored
     assert (normal.window, normal.step) == (24, 3_600_000_000_000)
     assert normal.scale.kind == "fixed"
-    opened = open_trained(open_run(place / "run"), defaults.load(open_run(place / "run").config()))  # type: ignore[arg-type]
-    again = reconstruction.score_normal_rows(opened.model, opened.data, opened.config, normal.components)  # type: ignore[arg-type]
-    np.testing.assert_allclose(again.network.scores, normal.network.scores, rtol=1e-5)
-    for name in VIEW_NAMES:
-        computed, stored = (getattr(each, name).calibration for each in (again, normal))
-        np.testing.assert_allclose(computed.deviation, stored.deviation, rtol=1e-5)
-        assert (computed.unit, *computed.usual) == pytest.approx((stored.unit, *stored.usual), rel=1e-4)
-    assert normal.network.calibration.unit != normal.baseline.calibration.unit
+    opened = open_trained(run, defaults.load(run.config()))  # type: ignore[arg-type]
+    again = reconstruction.fit_detector(opened.model, opened.data, opened.config, pca.components)  # type: ignore[arg-type, attr-defined]
+    for one, other in zip(again, stored, strict=True):
+        np.testing.assert_allclose(one.scores, other.scores, rtol=1e-5)
+        assert list(one.views) == list(other.views)
+        for computed, read in zip(one.views.values(), other.views.values(), strict=True):
+            assert (computed.alarms, computed.ranks) == (read.alarms, read.ranks)
+            np.testing.assert_allclose(computed.calibration.deviation, read.calibration.deviation, rtol=1e-5)
+            assert computed.calibration.units == pytest.approx(read.calibration.units, rel=1e-4)
+        assert np.isnan(other.scores[:23]).all()
+        assert np.mean(other.scores > 1) < 0.005
+    assert [list(each.views) for each in stored] == [["network", "shape", "windows"], ["network"], ["windows"]]
+    assert normal.views["network"].calibration.units != pca.views["network"].calibration.units
+    assert normal.views["windows"].calibration.units.distance == mahalanobis.views["windows"].calibration.units.distance
     # The shapes differ so little that their scores are in the smallest unit.
-    for name, median in (("network", 1), ("shape", 0.92), ("windows", 1), ("baseline", 1)):
-        assert np.nanmedian(getattr(normal, name).scores) == pytest.approx(median, abs=0.01)
+    assert normal.views["shape"].calibration.units.usual == MIN_UNIT
+
+
+def switched(rows: int = 400) -> np.ndarray:
+    """Return a noisy sine and a switch."""
+    row, random = np.arange(rows), np.random.default_rng(0)
+    return np.stack([np.sin(row / 4) + random.normal(0, 0.1, rows), row // 20 % 2], axis=1).astype(np.float32)
 
 
 def test_columns_that_measure_have_a_view_of_their_own() -> None:
     """The second column is a switch."""
-    rows, random = np.arange(400), np.random.default_rng(0)
-    values = np.stack([np.sin(rows / 4) + random.normal(0, 0.1, 400), rows // 20 % 2], axis=1).astype(np.float32)
+    values, segment = switched(), np.zeros(400, np.int32)
     fitted = AnomalyDetector(window=8, epochs=1, random_state=0, options={"freq": "rows"}).fit(values)
     detector = fitted._fitted.load(load_detector)
-    normal = detector.normal
-    assert (normal.continuous.tolist(), normal.groups.tolist()) == ([True, False], [0, -1])
-    assert normal.windows.calibration.distance.mean.shape == (8, 1)
-    assert normal.view_names(online=False) == ["network", "shape", "windows"]
-    views = detector.scorer(online=True)
-    whole = score_rows(views, values, np.zeros(400, np.int32), online=True)
-    scorer, segment = Scorer(views), ArrivingSegment(8, 2)
-    parts = [scorer.score_arrived([segment.add(values[start : start + 7])]).scores for start in range(0, 400, 7)]
-    np.testing.assert_allclose(np.concatenate(parts), whole.scores, rtol=1e-5)
+    views = detector.normal.views
+    measured = views["windows"]
+    assert isinstance(measured, WindowsView)
+    assert measured.columns.tolist() == [True, False]
+    assert measured.calibration.distance.mean.shape == (8, 1)
+    assert {name: (view.alarms, view.ranks) for name, view in views.items()} == {
+        "network": (True, True),
+        "shape": (False, True),
+        "windows": (True, True),
+    }
+    scorer, parts = detector.scorer(), ArrivingSegment(8, 2)
+    whole = scorer.score_rows(values, segment)
+    scores = [scorer.score_arrived([parts.add(values[start : start + 7])]).scores for start in range(0, 400, 7)]
+    np.testing.assert_allclose(np.concatenate(scores), whole.scores, rtol=1e-5)
     # Where nothing is measured, the network scores the rows.
     values[200:220, 0] = np.nan
-    unmeasured = score_rows(views, values, np.zeros(400, np.int32), online=True).scores
+    unmeasured = scorer.score_rows(values, segment).scores
     assert not np.isnan(unmeasured[200:220]).any()
-    everything = dataclasses.replace(normal, continuous=np.ones(2, bool))
-    assert everything.view_names(online=False) == ["network", "shape"]
-    alone = dataclasses.replace(normal, chosen="network")
-    np.testing.assert_array_equal(alone.scores(online=True), normal.network.online)
-    np.testing.assert_array_equal(alone.scores(), normal.network.scores)
+    network = views["network"]
+    alone = Scorer([network], detector.sources).score_rows(values, segment)
+    distance, error, _ = network.calibration.units
+    terms = (1 + alone.distances[:, 0] / distance) * (1 + alone.own[:, 0] / error)
+    np.testing.assert_allclose(alone.scores, np.sqrt(terms) - 1, rtol=1e-9)
+    # The window that ends at row 215 has no value of the first column.
+    np.testing.assert_allclose(unmeasured[215], alone.scores[215], rtol=1e-9)
 
 
-def scored_network() -> tuple[Any, ScoreParameters, list[View]]:
-    """Return a model that reads windows of 5 rows, the parameters of its scores, and its views."""
-    scale, measured = fixed_scale(2.0, 3.0), np.array([True, False])
-    parameters = score_parameters(5, 2)._replace(windows=(fitted_calibration(5, 1), measured))
+@pytest.mark.parametrize(
+    ("continuous", "chosen", "ranking"),
+    [
+        ([True, False], (), ["network", "shape", "windows"]),
+        ([True, True], (), ["network", "shape"]),
+        ([False, False], (), ["network", "shape"]),
+        ([True, True], ("network",), ["network"]),
+        ([True, True], ("network", "windows"), ["network", "windows"]),
+    ],
+)
+def test_views_that_rank_rows(continuous: list[bool], chosen: tuple[str, ...], ranking: list[str]) -> None:
+    """Distances of all columns rank rows only if they are chosen."""
+    windows = row_means.sliding_windows(switched(), 8)
+    training = TrainingWindows(windows, windows, windows / 10, np.ones(2), 1e-6, np.array(continuous))
+    views = fit_views(training, chosen)
+    assert list(views) == list(chosen or ("network", "shape", "windows"))
+    assert [name for name, view in views.items() if view.ranks] == ranking
+
+
+def scored_network() -> tuple[Any, ScoreParameters, RunDetector]:
+    """Return a model that reads windows of 5 rows, the parameters of its scores, and its detector."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+    scale, parameters = fixed_scale(2.0, 3.0), score_parameters(5, 2)
     network = pooled_autoencoder(Series(units=3, code=2), steps=5, features=2, missing=True)
     model = in_own_units(network, scale)
     residuals = reconstruction.model_residuals(KerasNetwork(model))
-    windows = reconstruction.sliding_residuals(lambda scaled: scaled, scale, 5)
-    views = [
-        View(reconstruction.sliding_residuals(residuals, scale, 5), parameters.network),
-        View(windows, parameters.shape[0], parameters.shape[1].residuals),
-        View(windows, fitted_calibration(5, 1), reconstruction.selection(measured)),
-    ]
-    return model, parameters, views
+    sources = {
+        NETWORK: reconstruction.sliding_residuals(residuals, scale, 5),
+        VALUES: reconstruction.sliding_residuals(lambda scaled: scaled, scale, 5),
+    }
+    scores = np.random.default_rng(1).exponential(0.3, 60)
+    normal = NormalScores(parameters.views, scores, np.zeros(60, np.int32), 5, 0, scale)
+    config = Series(freq="rows", max_gap=2, window=5)
+    return model, parameters, RunDetector(config, SeriesScales(scale), normal, sources)
 
 
-@pytest.mark.parametrize(("windows", "views_left"), [(16, 3), (2, 3), (16, 2), (16, 1)])
-def test_score_endpoint_equals_the_scores_of_the_table(
-    windows: int, views_left: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Gaps at the start, in the middle, and at the end: the scores equal those of the table on its grid."""
+@pytest.mark.parametrize(
+    ("views", "rule"),
+    [(("network", "windows"), "fixed:1"), (("network", "windows"), "pot:0.1"), (("network",), "fixed:1")],
+)
+def test_score_endpoint_equals_the_detection_in_a_table(views: tuple[str, ...], rule: str) -> None:
+    """Gaps at the start, in the middle, and at the end: the scores and alarms equal those of the table on its grid."""
     import tensorflow as tf
 
-    monkeypatch.setattr(row_means, "ROW_WINDOWS", windows)
-    model, parameters, views = scored_network()
-    views = views[:views_left]
-    parameters = parameters._replace(**dict.fromkeys(["shape", "windows"][views_left - 1 :]))
+    model, parameters, detector = scored_network()
+    used = {name: parameters.views[name] for name in views}
+    detector = dataclasses.replace(detector, normal=dataclasses.replace(detector.normal, views=used))
+    threshold = detector.normal.threshold(parse_threshold(rule))
+    parameters = parameters._replace(rule=threshold.alarm_rule(5), views=used)
     rows = np.random.default_rng(0).normal(2, 3, (4, 40, 2)).astype(np.float32)
-    # Where nothing is measured, the other views score the rows.
+    # Where nothing is measured, the other view scores the rows.
     rows[3, 10:20, 0] = np.nan
     for series_, gaps in enumerate(
         [[(10, 12), (20, 23)], [(0, 3), (5, 8), (36, 40)], [(3, 9), (12, 15), (16, 30)], []]
@@ -529,11 +574,15 @@ def test_score_endpoint_equals_the_scores_of_the_table(
             rows[series_, first:end] = np.nan
     call_, specs = make_score_function(model, parameters)
     graph = tf.function(call_, input_signature=[specs])
-    config = Series(freq="rows", max_gap=2, window=5)
-    got = graph({"sequence": tf.constant(rows)})["score"].numpy()
-    for each, said in zip(rows, got, strict=True):
-        grid = prepare_table(config, panel_from_rows(each, ["a", "b"])).grid
-        np.testing.assert_allclose(said, score_rows(views, grid.values, grid.segment).scores, rtol=1e-4)
+    got = {name: value.numpy() for name, value in graph({"sequence": tf.constant(rows)}).items()}
+    for number, each in enumerate(rows):
+        prepared = prepare_table(detector.config, panel_from_rows(each, ["a", "b"]))
+        found = detect.detect(detector, prepared, rule)
+        np.testing.assert_allclose(got["score"][number], found.rows.scores, rtol=1e-4)
+        assert got["anomaly"][number].tolist() == found.anomaly.tolist()
+        assert np.flatnonzero(got["alarm"][number]).tolist() == [event.alarm for event in found.events]
+    assert 0 < got["alarm"].sum() < got["anomaly"].sum()
+    assert got["threshold"].tolist() == pytest.approx([threshold.value] * 4)
     with pytest.raises(tf.errors.InvalidArgumentError):
         graph({"sequence": tf.constant(rows[:, :3])})
 
@@ -547,11 +596,11 @@ def test_score_endpoint_limits_windows_in_memory(series: int, rows: int, monkeyp
 
     sizes, distances = [0], score_endpoint.squared_distances
 
-    def spy(calibration: DetectorCalibration, axes: Any, residuals: Any) -> Any:
-        sizes.append(len(residuals))
-        return distances(calibration, axes, residuals)
+    def spy(calibration: Calibration, axes: Any, deviations: Any) -> Any:
+        sizes.append(len(deviations))
+        return distances(calibration, axes, deviations)
 
-    model, parameters, views = scored_network()
+    model, parameters, detector = scored_network()
     values = np.random.default_rng(0).normal(2, 3, (series, rows, 2)).astype(np.float32)
     values[0, rows // 2] = np.nan
     monkeypatch.setattr(score_endpoint, "squared_distances", spy)
@@ -559,10 +608,10 @@ def test_score_endpoint_limits_windows_in_memory(series: int, rows: int, monkeyp
     # Call the function eagerly, not as a graph, so that each size is available.
     got = call_({"sequence": tf.constant(values)})
     assert max(sizes) <= BLOCK_WINDOWS
-    assert got["score"].shape == got["anomaly"].shape == (series, rows)
+    assert got["score"].shape == got["anomaly"].shape == got["alarm"].shape == (series, rows)
     assert got["threshold"].shape == (series,)
     for each in {0, series - 1} if rows >= 5 else ():
-        expected = score_rows(views, values[each], np.zeros(rows, np.int32)).scores
+        expected = detector.scorer().score_rows(values[each], np.zeros(rows, np.int32)).scores
         np.testing.assert_allclose(got["score"][each], expected, rtol=1e-4)
 
 
@@ -586,5 +635,5 @@ def test_rows_that_leave_the_training_range_for_good_are_noted(place: Path) -> N
     assert found["columns"] == ["heat"]
     assert found["scores"]
     noticed = rows[100 + 240 - 1].split(",")[head.split(",").index("time")]
-    assert found["noticed"] <= noticed.replace("T", " ")
+    assert found["noticed"] <= noticed.replace("T", " ") + ":00"
     assert answer(f"series detect {place}/run {place}/bad.csv --events e.csv")["shifts"] == []

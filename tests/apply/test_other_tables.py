@@ -9,8 +9,8 @@ import pytest
 from detectors import detector_of
 from run_tables import read_prepared
 
-from lstm_ae.apply.detect import detect_prepared
-from lstm_ae.apply.detection_output import event_columns, score_columns
+from lstm_ae.apply.detect import detect
+from lstm_ae.apply.detection_output import event_facts, score_columns
 from lstm_ae.apply.forecast import TableForecast
 from lstm_ae.apply.forecast import forecast_columns as columns_of
 from lstm_ae.apply.run_table import prepare_run_table, read_with_run_config, run_config
@@ -169,8 +169,8 @@ def test_outputs_use_the_time_zone_of_the_input() -> None:
     path = written("time,a", rows)
     detector = detector_of(3, value_cols=("a",), time_col="time", time_zone="Europe/Berlin")
     prepared = read_prepared(detector.config, path)
-    found = detect_prepared(detector, prepared, "fixed:1")
-    assert event_columns(found)["peak"] == ["2024-03-05 10:30:00+01:00"]
+    found = detect(detector, prepared, "fixed:1")
+    assert [event["peak"] for event in event_facts(found)] == ["2024-03-05 10:30:00+01:00"]
     assert score_columns(found)["time"][0] == "2024-03-05T10:00:00+01:00"
     empty = np.zeros((1, 1, 1))
     ahead = prepared.grid.times[-1:, None] + 60 * 10**9

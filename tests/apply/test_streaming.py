@@ -1,57 +1,56 @@
 """Streaming detection: chunks of rows of any size have the same grid and the same scores as the whole table."""
 
 import contextlib
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from detectors import MINUTE, detector_of, fitted_calibration, sliding, with_calibration, with_view
+from detectors import MINUTE, detector_of, fitted_calibration, sliding, with_calibration
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lstm_ae.apply.detect import RunDetector, detect_prepared
+from lstm_ae.apply.detect import RunDetector, detect
 from lstm_ae.apply.run_table import prepare_run_table
-from lstm_ae.apply.stream import DetectionStream, StreamedScores
+from lstm_ae.apply.stream import DetectionStream
 from lstm_ae.data.frames import RowCodes, panel_from_rows
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import prepare_table
-from lstm_ae.detection.calibration import RowScores
-from lstm_ae.detection.scorer import score_rows
+from lstm_ae.detection.events import AlarmState, Event, ScoredRows, find_changes
+from lstm_ae.detection.scorer import RowScores
+from lstm_ae.detection.views import NETWORK
 from lstm_ae.errors import DataError
 
 START = 1_704_067_200 * 10**9  # 2024-01-01
 
 
-def joined(parts: list[StreamedScores], series: str = "") -> StreamedScores:
-    rows = [np.array([name == series for name in part.series], bool) for part in parts]
-    return StreamedScores(
-        [series for own in rows for _ in range(own.sum())],
-        *(np.concatenate([column[own] for column, own in zip(columns, rows, strict=True)]) for columns in
-          list(zip(*parts, strict=True))[1:]),
-    )  # fmt: skip
+def joined(parts: list[ScoredRows], series: str = "") -> ScoredRows:
+    own = [part.select(np.flatnonzero(part.series == series)) for part in parts]
+    columns: list[Any] = [np.concatenate(column) for column in zip(*own, strict=True)]
+    return ScoredRows(*columns)
 
 
 def raise_error(error: DataError) -> None:
     raise error
 
 
-def push(stream: DetectionStream, values: Any, times: Any, ids: Sequence[str] | None = None) -> StreamedScores:
+def push(stream: DetectionStream, values: Any, times: Any, ids: Sequence[str] | None = None) -> ScoredRows:
     return stream.push(values, times, ids or [""] * len(times), raise_error)
 
 
 def at_once(detector: RunDetector, table: Panel) -> tuple[Any, RowScores]:
     grid = prepare_table(detector.config, table).grid
-    return grid.times, score_rows(detector.scorer(online=True), grid.values, grid.segment, online=True)
+    return grid.times, detector.scorer().score_rows(grid.values, grid.segment)
 
 
-def assert_streamed(found: StreamedScores, expected_times: Any, expected: RowScores) -> None:
+def assert_streamed(found: ScoredRows, expected_times: Any, expected: RowScores) -> None:
     """Assert equal scores; rows without any value after the last one with values are not returned."""
     count = len(found.times)
     np.testing.assert_array_equal(found.times, expected_times[:count])
-    np.testing.assert_allclose(found.errors, expected.errors[:count], rtol=1e-6, atol=1e-9)
-    np.testing.assert_allclose(found.scores, expected.scores[:count], rtol=1e-6, atol=1e-9)
+    for name in ("errors", "scores", "windows"):
+        np.testing.assert_allclose(getattr(found, name), getattr(expected, name)[:count], rtol=1e-6, atol=1e-9)
     assert np.isnan(expected.scores[count:]).all()
 
 
@@ -67,16 +66,16 @@ def test_stream_scores_by_hand() -> None:
     distances are 18.5 and 74. A score is the geometric mean of one plus distance and error, minus one.
     """
     residuals = sliding(lambda windows: windows * np.array([[1.0], [3.0]]), 2)
-    detector = detector_of(2)
-    detector = with_view(detector, detector.views["network"]._replace(source=residuals))
+    detector = dataclasses.replace(detector_of(2), sources={NETWORK: residuals})
     stream = DetectionStream(detector, "fixed:50")
     first = push(stream, np.array([[1.0]]), np.array([START]))
     assert np.isnan(first.scores).tolist() == [True]
     second = push(stream, np.array([[2.0], [4.0]]), START + MINUTE * np.array([1, 2]))
     assert second.errors.tolist() == [[36], [144]]
+    assert second.windows.tolist() == pytest.approx([18.5, 74])
     assert second.scores.tolist() == pytest.approx([np.sqrt(19.5 * 37) - 1, np.sqrt(75 * 145) - 1])
     assert second.times.tolist() == [START + MINUTE, START + 2 * MINUTE]
-    assert second.anomaly.tolist() == [False, True]
+    assert (second.scores > stream.threshold.value).tolist() == [False, True]
 
 
 ROWS = st.lists(
@@ -124,7 +123,7 @@ def test_chunks_of_any_size_equal_scoring_the_whole_table(
     times = np.sort(START + apart * np.cumsum(steps) + np.array(off) * 10**9)
     column = np.array([np.nan if value is None else value for value in values_], np.float32)
     values = np.stack([column, np.roll(column, 1) / 2], axis=1)
-    stream, parts, start = DetectionStream(detector), list[StreamedScores](), 0
+    stream, parts, start = DetectionStream(detector), list[ScoredRows](), 0
     names = "ab"[: 1 + two]
     while start < len(times):
         size = sizes[len(parts) % len(sizes)] if sizes else len(times)
@@ -147,7 +146,7 @@ def test_clock_drift_and_jitter_are_tolerated(rows: list[tuple[int, int]], apart
     steps, off = (np.array(column) for column in zip(*rows, strict=True))
     times = START + ((apart * np.cumsum(steps) + off) * 10**9).astype(np.int64)
     values = np.arange(len(times), dtype=np.float32)[:, None]
-    stream, parts, start = DetectionStream(detector), list[StreamedScores](), 0
+    stream, parts, start = DetectionStream(detector), list[ScoredRows](), 0
     if apart == 50 and len(times) > 10:
         times, values = times[:10], values[:10]
     while start < len(times):
@@ -175,8 +174,17 @@ def test_temporarily_fast_rows_are_treated_alike_for_any_chunk_size(size: int, f
             act()
 
 
+def streamed_events(stream: DetectionStream, parts: list[ScoredRows], series: str) -> list[Event]:
+    """Return the events of a series, the open one last."""
+    state, events, rule = AlarmState(), list[Event](), stream.threshold.alarm_rule(stream.scorer.window)
+    for part in parts:
+        state, changes = find_changes(state, joined([part], series), rule)
+        events += [change.event for change in changes if change.status == "resolved"]
+    return events + ([state.event] if state.event else [])
+
+
 @pytest.mark.parametrize("size", [1, 7, 240])
-def test_adapted_scores_of_a_stream_equal_those_of_the_table(size: int) -> None:
+def test_adapted_scores_and_events_of_a_stream_equal_those_of_the_table(size: int) -> None:
     detector = with_calibration(detector_of(4, id_col=("id",)), fitted_calibration(4, 1))
     random = np.random.default_rng(0)
     values = (random.normal(size=(240, 1)) * np.linspace(0.04, 0.1, 240)[:, None]).astype(np.float32)
@@ -188,16 +196,23 @@ def test_adapted_scores_of_a_stream_equal_those_of_the_table(size: int) -> None:
     times = START + MINUTE * minutes
     table = panel_from_rows(values, ["value 0"], pd.DatetimeIndex(times.view("datetime64[ns]")), series=series)
     prepared = prepare_run_table(detector.config, table)
-    expected = detect_prepared(detector, prepared, "quantile:0.9", online=True, adapt=20).model
+    expected = detect(detector, prepared, "quantile:0.9", adapt=20)
     stream = DetectionStream(detector, "quantile:0.9", adapt=20)
     parts = [
         push(stream, values[at : at + size], times[at : at + size], ids[at : at + size]) for at in range(0, 240, size)
     ]
-    np.testing.assert_allclose(np.concatenate([part.scores for part in parts]), expected.scores, rtol=1e-5)
-    np.testing.assert_allclose(np.concatenate([part.p for part in parts]), expected.p, rtol=1e-4)
+    np.testing.assert_allclose(np.concatenate([part.scores for part in parts]), expected.rows.scores, rtol=1e-5)
+    np.testing.assert_allclose(np.concatenate([part.p for part in parts]), expected.rows.p, rtol=1e-4)
     assert stream.threshold.value == expected.threshold.value
-    constant = detect_prepared(detector, prepared, "quantile:0.9", online=True).model
-    relative = expected.scores / constant.scores
+    events, rows = [event for name in "ab" for event in streamed_events(stream, parts, name)], prepared.grid.times
+    assert len(events) == len(expected.events) > 0
+    for event, other in zip(events, expected.events, strict=True):
+        places = rows[[other.first, other.last, other.peak, other.alarm]].tolist()
+        assert [event.first, event.last, event.peak, event.alarm] == places
+        assert (event.kind, event.provisional) == (other.kind, other.provisional)
+        assert (event.score, *event.shares) == pytest.approx((other.score, *other.shares), rel=1e-5)
+    constant = detect(detector, prepared, "quantile:0.9").rows.scores
+    relative = expected.rows.scores / constant
     assert np.nanmin(relative) < 0.9 * np.nanmax(relative)
     assert expected.threshold.how.endswith("; times the level of the last 20 rows")
 
@@ -227,7 +242,7 @@ def test_refused_rows_can_be_skipped(size: int) -> None:
     bad = np.array([2, 5, 8])
     times, values = START + (MINUTE * minutes).astype(np.int64), np.arange(11.0)[:, None] ** 2
     detector = detector_of(3)
-    stream, parts, said = DetectionStream(detector), list[StreamedScores](), list[str]()
+    stream, parts, said = DetectionStream(detector), list[ScoredRows](), list[str]()
     for start in range(0, len(times), size):
         own = slice(start, start + size)
         ids = ["a", "b"] * len(times[own])

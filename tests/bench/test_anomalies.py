@@ -180,8 +180,21 @@ def test_bench_anomalies_evaluates_the_network(tmp_path: Path) -> None:
 
 
 def test_events_are_summarized_by_series() -> None:
-    names = ("window", "ranges", "found", "false", "expected", "delay")
-    rows = [(10, 4, 1, 0, 0.2, 5), (20, 1, 1, 3, 1.2, 30), (10, 0, 0, 6, 6.0, None)]
+    names = ("window", "ranges", "found", "alarmed", "real", "outside", "expected", "delay")
+    rows = [(10, 4, 1, 2, 3, 0, 0.2, 5), (20, 1, 1, 0, 0, 3, 1.2, 30), (10, 0, 0, 0, 0, 6, 6.0, None)]
     results = [{"file": "a", "detector": "ours", **dict(zip(names, row, strict=True))} for row in rows]
-    (summary,) = summarize_events(pd.DataFrame([*results, {"file": "x", "error": "x"}])).to_numpy().tolist()
-    assert summary == ["ours", 5, 2, 0.625, 3, 3, pytest.approx(7.4 / 3), 1.0]
+    (summary,) = summarize_events(pd.DataFrame([*results, {"file": "x", "error": "x"}])).to_dict("records")
+    assert summary == {
+        "detector": "ours",
+        "ranges": 5,
+        "found": 2,
+        "alarmed": 2,
+        "found_share": 0.625,
+        "alarmed_share": 0.25,
+        "alarmed_of_several": 0.5,
+        "real": 0.25,
+        "outside": 3,
+        "median_outside": 3,
+        "expected": pytest.approx(7.4 / 3),
+        "delay": 1.0,
+    }

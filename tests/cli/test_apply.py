@@ -73,5 +73,5 @@ def test_detection_is_shown_before_the_figure_is_drawn(
     shown = []
     monkeypatch.setattr(series_detection, "_draw", lambda *_: shown.append(capsys.readouterr().out) or b"a figure")
     assert main(["series", "detect", "run", "pump.csv"]) == 0
-    assert "0 events in 199 rows" in shown[0]
+    assert "0 events in 56 rows" in shown[0]
     assert "figure: " in capsys.readouterr().out

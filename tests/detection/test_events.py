@@ -1,7 +1,6 @@
-"""Events from scores: by hand, with joined ranges, segments, and provisional ends, and in rows that arrive in parts."""
+"""Alarms and events of scores: by hand, in series that change, and in rows that arrive in parts."""
 
 import json
-import math
 from typing import Any
 
 import numpy as np
@@ -9,17 +8,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lstm_ae.detection.calibration import UsualErrors
 from lstm_ae.detection.events import (
+    ANOMALY,
+    CHANGED,
+    EVENT_COLUMNS,
     LARGEST,
+    AlarmRule,
+    AlarmState,
     Change,
     Event,
-    OnlineEvents,
+    ScoredRows,
     find_changes,
     find_events,
-    find_online_events,
     true_ranges,
 )
+from lstm_ae.detection.tail import FEW_BLOCKS, RECENT_BLOCKS, block_maxima, usual_limit
 
 
 def bools(text: str) -> np.ndarray:
@@ -59,230 +62,189 @@ def test_ranges_contain_every_true_step_and_no_long_gap(steps: list[bool], join:
     assert (found[1:, 0] - found[:-1, 1] >= join).all()
 
 
-def chance(scores: np.ndarray) -> np.ndarray:
-    """Return p-values that differ for all scores."""
-    return 1 / (1 + scores)
+def rows_of(scores: Any, errors: Any = None, *, begins: Any = (), series: Any = None) -> ScoredRows:
+    """Return rows of one series by default, with errors whose order differs from that of the scores."""
+    scores = np.asarray(scores, float)
+    rows = np.arange(len(scores))
+    series = np.zeros(len(scores)) if series is None else np.asarray(series)
+    first = np.diff(series, prepend=np.nan) != 0
+    first[list(begins)] = True
+    errors = np.stack([rows % 3, rows % 5 + 1.0], axis=1) if errors is None else np.asarray(errors, float)
+    return ScoredRows(series, rows * 10, first, scores, 1 / (1 + scores), scores, errors)
 
 
-def final_events(scores: Any, errors: Any, threshold: float, join: int, **options: Any) -> list[Event]:
-    """Return the events of one series, in which by default all rows above the threshold cause it."""
-    scores, rows = np.asarray(scores, float), np.zeros(len(scores))
-    causes = {"find_causes": lambda own, _: np.ones(len(own), bool), "pending": 0}
-    arguments = {"segment": rows, "series": rows} | causes | options
-    return find_events(scores, np.asarray(errors, float), chance(scores), threshold, join, **arguments)
+def events_of(rows: ScoredRows, rule: AlarmRule) -> list[tuple[int, int, int]]:
+    """Return the first row, the last row, and the peak of each event."""
+    return [(each.first // 10, each.last // 10, each.peak // 10) for each in find_events(rows, rule).events]
 
 
 SCORES = np.array([0.0, 3, 0, 5, 0, 0, 0, np.nan, 0, 2, 0])
-FEATURES = np.stack([SCORES * 0.5, SCORES * 1.5], axis=1)
 
 
 def test_events_by_hand() -> None:
-    assert final_events(SCORES, FEATURES, 1, 2, pending=2) == [
-        Event(1, 3, 3, 5.0, 1 / 6, (0.25, 0.75), False, 3),
-        Event(9, 9, 9, 2.0, 1 / 3, (0.25, 0.75), True, 10),
+    rows = rows_of(SCORES, np.stack([SCORES * 0.5, SCORES * 1.5], axis=1))
+    assert find_events(rows, AlarmRule(1, 2)).events == [
+        Event(
+            kind=ANOMALY,
+            first=10,
+            last=30,
+            peak=30,
+            alarm=10,
+            begun=3.0,
+            score=5.0,
+            p=1 / 6,
+            shares=(0.25, 0.75),
+            provisional=False,
+        ),
+        Event(
+            kind=ANOMALY,
+            first=90,
+            last=90,
+            peak=90,
+            alarm=90,
+            begun=2.0,
+            score=2.0,
+            p=1 / 3,
+            shares=(0.25, 0.75),
+            provisional=True,
+        ),
     ]
     # A score that equals the threshold is not above it.
-    assert [event.first for event in final_events(SCORES, FEATURES, 2, 1)] == [1, 3]
-    assert final_events(SCORES, FEATURES, 5, 1) == final_events(SCORES[:0], FEATURES[:0], 5, 1) == []
+    assert events_of(rows, AlarmRule(2, 1)) == [(1, 1, 1), (3, 3, 3)]
+    assert events_of(rows, AlarmRule(5, 1)) == events_of(rows_of([]), AlarmRule(5, 1)) == []
     # A missing feature has no share.
-    assert final_events([4.0], [[np.nan, 4.0, 4.0]], 1, 1)[0].shares == (0, 0.5, 0.5)
+    assert find_events(rows_of([4.0], [[np.nan, 4.0, 4.0]]), AlarmRule(1, 1)).events[0].shares == (0, 0.5, 0.5)
 
 
-def test_alarm_is_the_row_with_which_the_first_high_score_is_final() -> None:
-    scores = np.array([0.0, 2, 2, 2, 2, 2, 2, 2, 0, 0, 0, 0])
-    errors = np.zeros((12, 1))
-    errors[[3, 7]] = 9
-    found = final_events(scores, errors, 1, 3, find_causes=lambda own, _: own > 1, pending=2)
-    assert [(event.first, event.alarm) for event in found] == [(3, 1 + 2), (7, 7 + 2)]
-    ends = final_events(scores, errors, 1, 3, pending=20, segment=np.repeat([0, 1], [9, 3]))
-    assert [(event.first, event.alarm) for event in ends] == [(1, 8)]
+def test_facts_name_the_largest_causes() -> None:
+    (event,) = find_events(rows_of([4.0], [[1.0, 0.001, 9.0, 2.0, 4.0]]), AlarmRule(1, 1)).events
+    facts = event.facts(list("abcde"), lambda time: f"at {time}")
+    assert [*facts] == [*EVENT_COLUMNS, "causes"]
+    assert (facts["start"], facts["kind"], facts["columns"]) == ("at 0", "anomaly", "c 56%, e 25%, d 12%")
+    assert list(facts["causes"]) == list("abcde")
 
 
-def online_events(scores: Any, errors: Any, segment: Any, series: Any, groups: Any = None) -> list[Event]:
-    groups = np.arange(errors.shape[1]) if groups is None else np.array(groups)
-    return find_online_events(scores, errors, chance(scores), 1, 3, segment, series, groups)
+def test_twice_the_highest_score_of_the_first_window_is_another_alarm() -> None:
+    rows = rows_of([0, 3, 5, 6, 6.1, 0, 9, 12.2, 12.3, 3])
+    assert events_of(rows, AlarmRule(1, 3)) == [(1, 6, 6), (7, 9, 8)]
 
 
-def test_online_event_is_caused_by_its_first_row_and_peaks_at_its_highest_score() -> None:
-    scores, errors = np.array([0.0, 2, 2, 3, 0]), np.array([[0, 0], [3, 1], [0, 9], [0, 4], [0, 0]])
-    (found,) = online_events(scores, errors, np.zeros(5), np.zeros(5))
-    assert found == Event(1, 3, 3, 3.0, 0.25, (0.75, 0.25), True, 1, 1)
-
-
-def test_weaker_event_of_the_same_column_begins_as_the_bound_falls() -> None:
-    """Windows have three rows; after 150 rows the logarithm of the bound, twice 32, is divided by e."""
-    rows = 200
-    scores, errors = np.zeros(rows), np.tile([1.0, 0.0], (rows, 1))
-    scores[10] = 16
-    scores[[20, 30, 178, 180]] = 16, 32, 64 ** math.exp(-147 / 150) - 0.1, 64 ** math.exp(-149 / 150)
-    found = online_events(scores, errors, np.zeros(rows), np.zeros(rows))
-    # The second one is as strong; the third is twice as strong. The bound is above the fourth, and not above the fifth.
-    assert [event.first for event in found] == [10, 30, 180]
-    errors[20] = 0, 1
-    found = online_events(scores, errors, np.zeros(rows), np.zeros(rows))
-    assert [event.first for event in found] == [10, 20, 30, 180]
-    # Columns of one group have one bound.
-    found = online_events(scores, errors, np.zeros(rows), np.zeros(rows), groups=[-1, -1])
-    assert [event.first for event in found] == [10, 30, 180]
-
-
-def test_online_events_end_with_their_series_and_may_continue_at_its_end() -> None:
-    """The first two events are in two series, and the others in two segments of a third series."""
-    scores, series = np.array([0.0, 2, 2, 0, 0, 0, 2, 0, 4]), np.array([0, 0, 1, 1, 1, 1, 2, 2, 2])
-    segment = np.array([0, 0, 1, 1, 1, 1, 2, 2, 3])
-    found = online_events(scores, np.ones((9, 1)), segment, series)
+def test_events_end_with_their_series_and_at_long_gaps() -> None:
+    rows = rows_of([0, 2, 2, 0, 0, 0, 2, 0, 4, 0], begins=[8], series=[0, 0, 1, 1, 1, 1, 2, 2, 2, 2])
+    found = find_events(rows, AlarmRule(1, 3)).events
     facts = [(event.first, event.last, event.provisional) for event in found]
-    assert facts == [(1, 1, True), (2, 2, False), (6, 6, False), (8, 8, True)]
+    assert facts == [(10, 10, True), (20, 20, False), (60, 60, False), (80, 80, True)]
+    # A row without a score does not end an event.
+    assert events_of(rows_of([2, np.nan, 2, np.nan, np.nan, 2]), AlarmRule(1, 3)) == [(0, 5, 0)]
 
 
-# Later rows can extend only the last segment of a series.
-HALVES = np.array([0, 0, 0, 1, 1, 1, 1])
+# Windows of ten rows, whose highest scores are usually 1.
+JOIN, USUAL = 10, (0.0,) * RECENT_BLOCKS
 
 
-@pytest.mark.parametrize(
-    ("pending", "join", "groups", "provisional"),
-    [
-        (4, 1, {}, False),
-        (5, 1, {}, True),
-        (0, 4, {}, False),
-        (0, 5, {}, True),
-        (1, 1, {"segment": HALVES}, False),
-        (1, 1, {"segment": HALVES, "series": HALVES}, True),
-    ],
-)
-def test_events_that_may_still_change_are_provisional(
-    pending: int, join: int, groups: dict[str, Any], provisional: bool
-) -> None:
-    scores = np.array([0.0, 0, 9, 0, 0, 0, 0])
-    (event,) = final_events(scores, scores[:, None], 1, join, pending=pending, **groups)
-    assert event.provisional is provisional
+def test_limit_is_that_of_the_last_maxima_but_not_below_the_threshold() -> None:
+    assert AlarmRule(3.0, JOIN, USUAL).limit(()) == 3
+    louder = AlarmRule(3.0, JOIN, USUAL).limit((2.0,) * RECENT_BLOCKS)
+    assert louder == pytest.approx(usual_limit((2.0,) * RECENT_BLOCKS))
+    assert louder > np.exp(2.0)
+    # Half of the maxima may be those of anomalies.
+    assert usual_limit(USUAL[:16] + (9.0,) * 14) == usual_limit(USUAL)
+    # A stated score is a constant limit, and few maxima tell nothing.
+    assert AlarmRule(3.0, JOIN).limit((9.0,) * RECENT_BLOCKS) == 3
+    assert usual_limit(USUAL[: FEW_BLOCKS - 1]) == 0
 
 
-def test_scores_around_one_bad_row_are_one_event() -> None:
-    """A bad row raises the scores before and after it; scores between them may be below the threshold."""
-    scores = np.zeros(40)
-    scores[[10, 11, 13, 16, 19]] = 5, 1, 9, 2, 1.5
-    events = final_events(scores, scores[:, None], 1.2, 5)
-    assert [(event.first, event.last, event.peak) for event in events] == [(10, 19, 13)]
+def louder_series(rows: int, change: int, factor: float) -> np.ndarray:
+    """Return scores of which one row in `JOIN` is about 1, or `factor` times as high after the change."""
+    scores = np.full(rows, 0.1)
+    scores[5::JOIN] = np.random.default_rng(0).uniform(0.9, 1.1, len(scores[5::JOIN]))
+    scores[change:] *= factor
+    return scores
 
 
-# Errors from 10 cause an event whose largest error is 100.
-CAUSES = UsualErrors(median=1.0, highest=20.0).find_causes
+def test_series_that_became_different_raises_one_alarm_of_the_change() -> None:
+    """The first scores after the change are alarms; when they are usual, one says so, and later faults are alarms."""
+    scores, pauses = louder_series(3000, 500, 5), range(1000, 3000, 200)
+    scores[[2100, 2700]] = 40
+    for pause in pauses:
+        scores[pause : pause + 25] = 0.1
+    found = find_events(rows_of(scores), AlarmRule(3.0, JOIN, USUAL))
+    kinds = [(event.kind, event.alarm // 10) for event in found.events]
+    changes = [row for kind, row in kinds if kind == CHANGED]
+    assert len(changes) == 1
+    # Nearly all scores of 5 are alarms until then, half of `RECENT_BLOCKS` windows after the change.
+    assert 500 < changes[0] < 500 + JOIN * RECENT_BLOCKS
+    assert [row for kind, row in kinds if kind == ANOMALY and row > changes[0]] == [2100, 2700]
+    # The scores after each pause begin no other alarm, and are counted.
+    assert found.suppressed == len(pauses)
+    # In a series as the normal rows, nothing is an alarm or is suppressed.
+    assert find_events(rows_of(louder_series(3000, 500, 1)), AlarmRule(3.0, JOIN, USUAL)) == ([], 0)
 
 
-def parts_of(scores: np.ndarray, errors: np.ndarray, join: int) -> list[tuple[int, int, int, float]]:
-    events = final_events(scores, errors[:, None], 2, join, find_causes=CAUSES)
-    return [(event.first, event.last, event.peak, event.score) for event in events]
+def test_change_is_over_when_usual_scores_are_below_the_threshold_again() -> None:
+    rows = 6000
+    scores = louder_series(rows, 500, 5)
+    scores[2000:4000] /= 5
+    found = find_events(rows_of(scores), AlarmRule(3.0, JOIN, USUAL)).events
+    assert [event.kind for event in found].count(CHANGED) == 2
 
 
-def test_event_is_trimmed_to_the_rows_that_cause_it() -> None:
-    """Windows of five rows that contain rows 10 to 12 raise the scores of rows 6 to 16."""
-    scores, errors = np.zeros(30), np.ones(30)
-    scores[6:17] = [3, 4, 5, 6, 7, 8, 9, 7, 5, 4, 3]
-    errors[10:13] = 50, 100, 10
-    assert parts_of(scores, errors, 5) == [(10, 12, 11, 9)]
-    # The peak is the row with the largest error; rows between causes belong to the event.
-    errors[10:13] = 100, 1, 10
-    assert parts_of(scores, errors, 5) == [(10, 12, 10, 9)]
-    # Without an unusual error, all rows above the threshold are the event.
-    errors[10:13] = 2, 20, 2
-    assert parts_of(scores, errors, 5) == [(6, 16, 11, 9)]
+@pytest.mark.parametrize("distance", [3, 4, 6])
+def test_each_of_many_equal_faults_has_its_own_alarm(distance: int) -> None:
+    """Rows after an alarm do not count as usual, so that faults do not hide later ones."""
+    scores, faults = louder_series(4000, 4000, 1), np.arange(100, 3900, distance * JOIN)
+    for row in faults:
+        scores[row : row + JOIN] = 5
+    found = find_events(rows_of(scores), AlarmRule(3.0, JOIN, USUAL))
+    assert [event.alarm // 10 for event in found.events] == faults.tolist()
+    assert found.suppressed == 0
 
 
-def test_event_is_split_into_causes_a_window_apart() -> None:
-    scores, errors = np.zeros(40), np.ones(40)
-    scores[6:26] = 5
-    scores[[10, 21]] = 8, 9
-    errors[[10, 20, 21]] = 100, 40, 90
-    assert parts_of(scores, errors, 5) == [(10, 10, 10, 8), (20, 21, 21, 9)]
-    # Causes with fewer rows between them than a window are one event.
-    assert parts_of(scores, errors, 10) == [(10, 21, 10, 9)]
-    assert parts_of(scores, errors, 9) == [(10, 10, 10, 8), (20, 21, 21, 9)]
+def test_maxima_are_those_of_windows_of_a_segment() -> None:
+    scores = np.array([1.0, 4, np.nan, 2, 2, 3, 9, 1])
+    maxima = block_maxima(scores, 2, np.array([0] * 6 + [1] * 2))
+    # Five known scores are two blocks.
+    np.testing.assert_allclose(np.exp(maxima), [4, 3, 9])
 
 
-def test_causes_below_the_threshold_are_no_events() -> None:
-    """The gap between two runs is bridged; an unusual error in it has no score above the threshold."""
-    scores, errors = np.zeros(40), np.ones(40)
-    scores[5:8], scores[20:23] = 4, 4
-    errors[[6, 13]] = 100, 30
-    assert parts_of(scores, errors, 5) == [(6, 6, 6, 4), (20, 22, 20, 4)]
-    # Within a bridged gap, at least a window from other causes.
-    assert parts_of(scores, errors, 13) == [(6, 13, 6, 4)]
+STEPS = st.lists(st.tuples(st.sampled_from([0.0, 0.5, 1.5, 2.0, 3.5, 9.0, np.nan]), st.booleans()), max_size=80)
 
 
-def test_causes_have_their_own_p_values_and_shares() -> None:
-    scores, errors = np.zeros(40), np.ones((40, 2))
-    scores[6:26] = 5
-    scores[21] = 9
-    errors[10], errors[21] = (150, 50), (20, 180)
-    first, second = final_events(scores, errors, 2, 5, find_causes=CAUSES, pending=18)
-    assert (first.p, second.p) == (1 / 6, 1 / 10)
-    np.testing.assert_allclose([first.shares, second.shares], [(0.75, 0.25), (0.1, 0.9)])
-    # Later rows may change both, since they may extend the run of high scores.
-    assert first.provisional
-    assert second.provisional
-
-
-STARTS = st.lists(st.tuples(st.sampled_from([0.0, 0.5, 2.0, 3.0, np.nan]), st.booleans()), max_size=40)
-
-
-def errors_of(rows: int) -> Any:
-    """Return errors whose order differs from that of the scores."""
-    return np.stack([np.arange(rows) % 3, np.arange(rows) % 5 + 1.0], axis=1)
-
-
-def changes_of(scores: Any, begins: Any, sizes: list[int]) -> tuple[Event | None, list[Change]]:
+def changes_of(rows: ScoredRows, rule: AlarmRule, sizes: list[int]) -> tuple[AlarmState, list[Change]]:
     """Return the changes of rows that arrive in pieces; the state is stored between two of them."""
-    found, state, start = list[Change](), OnlineEvents(), 0
-    times = np.arange(len(scores)) * 10
-    errors = errors_of(len(scores))
-    while start < len(scores):
-        rows = slice(start, start + sizes[start % len(sizes)])
-        state, changes = find_changes(
-            state,
-            times[rows],
-            errors[rows],
-            scores[rows],
-            chance(scores[rows]),
-            1,
-            begins[rows],
-            3,
-            np.arange(2),
-        )
-        state = OnlineEvents.from_json(json.loads(json.dumps(state.to_json())))
+    found, state, start = list[Change](), AlarmState(), 0
+    while start < len(rows.scores):
+        end = start + sizes[start % len(sizes)]
+        state, changes = find_changes(state, rows.select(slice(start, end)), rule)
+        state = AlarmState.from_json(json.loads(json.dumps(state.to_json())))
         found += changes
-        start = rows.stop
-    return state.event, found
+        start = end
+    return state, found
 
 
 @settings(max_examples=200)
-@given(STARTS, st.lists(st.integers(1, 7), min_size=1, max_size=5))
-def test_events_of_arriving_rows_equal_those_of_the_table(starts: list[tuple[float, bool]], sizes: list[int]) -> None:
-    scores = np.array([score for score, _ in starts], float)
-    begins = np.array([gap and number > 0 for number, (_, gap) in enumerate(starts)], bool)
-    event, changes = changes_of(scores, begins, sizes)
-    rows, segment = np.zeros(len(scores)), np.cumsum(begins)
-    expected = online_events(scores, errors_of(len(scores)), segment, rows)
-    ranges = true_ranges(scores > 1, 3, segment).tolist()
-    assert [each.first for each in expected[:1]] == [first for first, _ in ranges[:1]]
-    ends = {end: first for first, end in ranges}
-    assert all(ends[each.last + 1] <= each.first for each in expected)
+@given(STEPS, st.lists(st.integers(1, 7), min_size=1, max_size=5), st.integers(0, 4))
+def test_events_of_arriving_rows_equal_those_of_the_table(
+    steps: list[tuple[float, bool]], sizes: list[int], prior: int
+) -> None:
+    rows = rows_of([score for score, _ in steps], begins=[row for row, (_, gap) in enumerate(steps) if gap])
+    rule = AlarmRule(1.0, 3, (0.0,) * prior)
+    state, changes = changes_of(rows, rule, sizes)
+    table = find_events(rows, rule)
     ended = [change.event for change in changes if change.status == "resolved"]
-    found = [*ended, *([event] if event else [])]
-    assert found == [
-        each._replace(
-            first=each.first * 10, last=each.last * 10, peak=each.peak * 10, alarm=each.alarm * 10, below=found[k].below
-        )
-        for k, each in enumerate(expected)
-    ]
-    assert all(each.p == 1 / (1 + each.score) for each in found)
-    assert [change.event.first for change in changes if change.status == "firing"] == [each.first for each in found]
+    assert [*ended, *([state.event] if state.event else [])] == table.events
+    fired = [change.event for change in changes if change.status == "firing"]
+    assert [event.first for event in fired] == [event.first for event in table.events]
+    counts = (state.alarms, state.suppressed, state.scored)
+    assert counts == (len(table.events), table.suppressed, int((rows.scores >= 0).sum()))
+    assert all(event.first == event.alarm <= event.peak <= event.last for event in table.events)
+    # Each run of high scores is an alarm, a part of an event, or suppressed.
+    runs = true_ranges(rows.scores > 1, 4, np.cumsum(rows.begins))
+    assert len(table.events) + table.suppressed >= len(runs)
 
 
 def test_infinite_score_becomes_the_largest_number() -> None:
-    scores = np.array([0, np.inf, 0])
     with np.errstate(invalid="ignore"):
-        event, _ = changes_of(scores, np.zeros(3, bool), [3])
-    assert event is not None
+        (event,) = find_events(rows_of([0, np.inf, 0]), AlarmRule(1, 3, USUAL)).events
     assert event.score == LARGEST
     np.testing.assert_allclose(event.shares, (1 / 3, 2 / 3))

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from benchmark_series import CASES, labels_and_scores, series
+from detectors import event_of
 from sklearn.metrics import average_precision_score
 
-from lstm_ae.detection.events import Event
 from lstm_ae.detection.metrics import event_metrics, ranking_metrics, tsb_ad_buffer
 from lstm_ae.errors import Code, DataError
 
@@ -85,17 +85,13 @@ def test_label_buffers_do_not_cross_segments() -> None:
     assert alone == pytest.approx(other)
 
 
-def event(first: int, last: int) -> Event:
-    return Event(first, last, first, 1.0, 0.1, (1.0,), False, first)
-
-
 LABELS = np.zeros(100, bool)
 LABELS[[*range(20, 30), *range(50, 60), *range(80, 85)]] = True
 
 
 def test_event_metrics_by_hand() -> None:
-    events = [event(5, 6), event(15, 21), event(25, 26), event(57, 70), event(72, 79)]
-    found = event_metrics(LABELS, events)
+    events = [event_of(5, 6), event_of(15, 21), event_of(25, 26), event_of(57, 70), event_of(72, 79)]
+    found = event_metrics(LABELS, events, 8)
     assert found.precision == 3 / 5
     assert found.recall == 2 / 3
     assert found.f1 == pytest.approx(2 * 0.6 * (2 / 3) / (0.6 + 2 / 3))
@@ -103,8 +99,22 @@ def test_event_metrics_by_hand() -> None:
     assert found.delays == (0, 7)
 
 
+def test_alarms_count_from_a_quarter_window_before_a_range_to_a_window_after_it() -> None:
+    """The ranges are the rows 20 to 29, 50 to 59, and 80 to 84."""
+    places = [17, 18, 37, 38, 68, 78]
+    found = event_metrics(LABELS, [event_of(place, place) for place in places], 8)
+    assert (found.alarmed, found.alarmed_share, found.real) == (2, 2 / 3, 3)
+    # An event that began long before a range detects it without an alarm.
+    long = event_metrics(LABELS, [event_of(40, 52)], 8)
+    assert (long.detected, long.alarmed, long.alarmed_share, long.real) == (1, 0, 0, 0)
+    assert long.delays == (0,)
+    # The alarm may be later than the first row.
+    late = event_metrics(LABELS, [event_of(40, 55, alarm=53)], 8)
+    assert (late.detected, late.alarmed, late.delays) == (1, 1, (3,))
+
+
 def test_one_event_over_two_ranges_detects_both() -> None:
-    found = event_metrics(LABELS, [event(29, 50)])
+    found = event_metrics(LABELS, [event_of(29, 50)], 8)
     assert (found.precision, found.recall, found.delays) == (1, 2 / 3, (9, 0))
 
 
@@ -112,19 +122,19 @@ def test_event_metrics_do_not_use_point_adjustment() -> None:
     """One step in a range is one late detection; the other rows of the range are not counted as detected."""
     scores = np.zeros(100)
     scores[59] = 1
-    found = event_metrics(LABELS, [event(59, 59)])
+    found = event_metrics(LABELS, [event_of(59, 59)], 8)
     assert (found.detected, found.delays) == (1, (9,))
     assert ranking_metrics(LABELS, scores, 0).auc_pr < 0.3
 
 
 def test_event_metrics_without_events_or_labels() -> None:
-    none = event_metrics(LABELS, [])
+    none = event_metrics(LABELS, [], 8)
     assert np.isnan(none.precision)
-    assert (none.recall, none.f1, none.false, none.delays) == (0, 0, 0, ())
-    nothing = event_metrics(np.zeros(100), [event(3, 4)])
-    assert np.isnan([nothing.recall, nothing.f1]).all()
+    assert (none.recall, none.f1, none.false, none.alarmed_share, none.delays) == (0, 0, 0, 0, ())
+    nothing = event_metrics(np.zeros(100), [event_of(3, 4)], 8)
+    assert np.isnan([nothing.recall, nothing.f1, nothing.alarmed_share]).all()
     assert (nothing.precision, nothing.false) == (0, 1)
-    assert np.isnan(event_metrics(np.zeros(100), [])[:3]).all()
+    assert np.isnan(event_metrics(np.zeros(100), [], 8)[:3]).all()
 
 
 @pytest.mark.parametrize("scores", [np.zeros(4), np.array([0, np.nan, 1]), np.array([1, np.inf, 0])])

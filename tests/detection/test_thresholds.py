@@ -8,7 +8,8 @@ from scipy import stats
 
 from lstm_ae.config.threshold import Rule, parse_threshold
 from lstm_ae.detection.events import true_ranges
-from lstm_ae.detection.thresholds import Threshold, fit_threshold
+from lstm_ae.detection.tail import RECENT_BLOCKS, block_maxima, usual_limit
+from lstm_ae.detection.thresholds import ExpectedAlarms, Threshold, fit_threshold
 from lstm_ae.errors import ConfigError, DataError
 
 MINUTES = np.timedelta64(5, "m")
@@ -24,6 +25,8 @@ JOIN = 20
         ("budget:2/week", Rule("budget", 2, "week")),
         ("budget:0.5/month", Rule("budget", 0.5, "month")),
         (" Fixed:3 ", Rule("fixed", 3)),
+        ("pot:1e-3:at-most", Rule("pot", 0.001, at_most=True)),
+        ("budget:2/week:at-most", Rule("budget", 2, "week", at_most=True)),
         ("quantile:0.9999999999", Rule("quantile", 0.9999999999)),
     ],
 )
@@ -49,6 +52,8 @@ def test_threshold_rules_are_parsed_and_formatted(text: str, rule: Rule) -> None
         ("budget:inf/day", "budget: needs"),
         ("fixed:-1", "fixed: needs a score, 0 or more. Received: 'fixed:-1'"),
         ("fixed:x", "fixed: needs"),
+        ("quantile:0.9:at-most", "quantile: needs"),
+        ("budget:2/week:at-least", "must be quantile:Q"),
     ],
 )
 def test_invalid_threshold_rules_are_refused(text: str, problem: str) -> None:
@@ -75,11 +80,10 @@ def test_pot_threshold_extrapolates_beyond_the_scores() -> None:
     assert ", below the tail" in fit_threshold(Rule("pot", 0.1), NOISE, JOIN).how
 
 
-@pytest.mark.parametrize("runs_per_event", [1.0, 2.5])
-def test_pot_threshold_falls_with_the_probability(runs_per_event: float) -> None:
+def test_pot_threshold_falls_with_the_probability() -> None:
     """Also where it passes from the tail, which holds about 4% of these scores, to their quantiles."""
     rules = [parse_threshold(f"pot:{share / 1000}") for share in range(1, 100)]
-    values = [fit_threshold(rule, NOISE, JOIN, runs_per_event=runs_per_event).value for rule in rules]
+    values = [fit_threshold(rule, NOISE, JOIN).value for rule in rules]
     assert values == sorted(values, reverse=True)
 
 
@@ -91,6 +95,29 @@ def test_alarm_budget_holds_on_new_rows() -> None:
     expected = found.alarms.per(15_000)
     assert expected.low < alarms < expected.high
     assert found.value > fit_threshold(parse_threshold("budget:1/hour"), NOISE[:5000], JOIN, step=MINUTES).value
+
+
+def test_threshold_of_at_most_a_budget_is_not_below_the_usual_highest_scores() -> None:
+    budget, bound = (
+        fit_threshold(parse_threshold(f"budget:10/day{end}"), NOISE[:5000], JOIN, step=MINUTES)
+        for end in ("", ":at-most")
+    )
+    assert bound.maxima == budget.maxima == tuple(block_maxima(NOISE[:5000], JOIN)[-RECENT_BLOCKS:])
+    assert bound.value == usual_limit(budget.maxima) > budget.value
+    assert bound.alarms.expected < budget.alarms.expected
+    # Alarms follow both, and no stated score.
+    assert budget.alarm_rule(JOIN).limit(()) == budget.value
+    assert budget.alarm_rule(JOIN).limit((9.0,) * RECENT_BLOCKS) > bound.value
+    assert fit_threshold(Rule("fixed", 2), NOISE[:5000], JOIN).alarm_rule(JOIN).maxima is None
+    # A threshold above the limit remains.
+    high, bound = (fit_threshold(parse_threshold(f"pot:1e-6{end}"), NOISE[:5000], JOIN) for end in ("", ":at-most"))
+    assert (high.value, high.how) == (bound.value, bound.how)
+
+
+@pytest.mark.parametrize(("alarms", "exceeded"), [(0, False), (6, False), (7, True), (20, True)])
+def test_far_more_alarms_than_expected_are_improbable(alarms: int, exceeded: bool) -> None:
+    """Of normal rows with two expected alarms, 1.7% have six and more, 0.5% seven and more."""
+    assert ExpectedAlarms(2.0, 1.0, 3.0).exceeded_by(alarms) is exceeded
 
 
 def test_alarm_budget_of_more_events_than_windows_is_limited() -> None:

@@ -108,7 +108,8 @@ def test_detector_loads_a_run_of_the_train_command(place: Path, fitted: AnomalyD
     loaded = AnomalyDetector.load(place / "run")
     found = detect_file(open_run(place / "run"), TableRequest(str(place / "bad.csv")))
     # A command computes few windows without the kernels.
-    np.testing.assert_allclose(-loaded.score_samples(BAD), found.model.scores, rtol=1e-5)
+    np.testing.assert_allclose(-loaded.score_samples(BAD), found.rows.scores, rtol=1e-5)
+    np.testing.assert_allclose(-loaded.score_samples(BAD, final=True), found.final, rtol=1e-5)
     assert loaded.window == loaded.window_ == DAY
     assert {name: loaded.get_params()[name] for name in SMALL} == SMALL
     assert loaded.get_params()["options"] == {"max_gap": 2}
@@ -131,11 +132,9 @@ def test_evaluations_equal_those_of_the_command(place: Path, fitted: AnomalyDete
     assert_same_json(found, by_command)
     assert found["new data"]["event_recall"]["value"] == 1
     assert set(found["new data"]["vus_pr"]["baselines"]) == {"PCA", "Mahalanobis", "raw values"}
-    online = fitted.evaluate(BAD, labeled["broken"], online=True)["new data"]
-    scored = np.isfinite(fitted.score_samples(BAD, online=True))
-    filled = fitted.score_samples(BAD, online=True).fillna(0)[scored]
-    expected = average_precision_score(labeled["broken"][scored], -filled)
-    assert online["auc_pr"]["value"] == pytest.approx(expected, abs=0.02) != found["new data"]["auc_pr"]["value"]
+    assert found["new data"]["event_alarmed_share"]["value"] == 1
+    expected = average_precision_score(labeled["broken"], -fitted.score_samples(BAD, final=True))
+    assert found["new data"]["auc_pr"]["value"] == pytest.approx(expected)
     unknown = labeled["broken"].astype(object)
     unknown.iloc[:5] = None
     assert fitted.evaluate(BAD, unknown) == fitted.evaluate(BAD, labeled["broken"] == 1) == found
@@ -228,7 +227,7 @@ def test_fit_keeps_the_last_good_weights_when_the_loss_becomes_nan(monkeypatch: 
         kept = r"the estimator has the weights of epoch (1|0 \(the untrained start\))\. Pass a lower learning_r"
         with pytest.warns(ConvergenceWarning, match=why + kept):
             model.fit(rows)
-        assert np.isfinite(model.score_samples(rows)).all()
+        assert np.isfinite(model.score_samples(rows)[1:]).all()
     else:
         with pytest.raises(DivergedError, match=why + "no epoch succeeded. Pass a lower learning_rate"):
             model.fit(rows)
@@ -270,17 +269,19 @@ def test_fit_warns_about_table_findings(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_detector_finds_the_event_and_its_cause(fitted: AnomalyDetector) -> None:
-    (event,) = fitted.detect(BAD).to_dict("records")
-    assert list(event) == ["start", "end", "peak", "score", "p", "provisional", "share flow", "share heat"]
-    assert BAD.index[BROKEN][0] <= event["peak"] <= BAD.index[BROKEN][-1]
-    assert event["share flow"] > 0.8
-    assert event["share flow"] + event["share heat"] == pytest.approx(1)
-    assert event["score"] > fitted.threshold_
-    assert not event["provisional"]
-    assert 0 < event["p"] < 0.1
+    events = fitted.detect(BAD)
+    names = ["start", "end", "peak", "alarm", "score", "p", "provisional", "share flow", "share heat"]
+    assert list(events) == names
+    assert events["alarm"].isin(BAD.index[BROKEN]).all()
+    assert events["alarm"][0] == BAD.index[BROKEN][0]
+    assert (events["share flow"] > 0.7).all()
+    assert (events["share flow"] + events["share heat"]).tolist() == pytest.approx([1] * len(events))
+    assert (events["score"] > fitted.threshold_).all()
+    assert not events["provisional"].any()
+    assert events["p"].between(1e-9, 0.1).all()
     nothing = fitted.detect(BAD, threshold="fixed:1e9")
     assert len(nothing) == 0
-    assert list(nothing) == list(event)
+    assert list(nothing) == names
     assert len(fitted.detect(GOOD)) == 0
 
 
@@ -291,13 +292,12 @@ def test_detector_follows_outlier_detection_conventions(fitted: AnomalyDetector)
         assert found.index.equals(BAD.index)
     np.testing.assert_array_equal(decision, scores - fitted.offset_)
     np.testing.assert_array_equal(labels, np.where(-scores > fitted.threshold_, -1, 1))
-    (event,) = fitted.detect(BAD).to_dict("records")
-    # Windows with broken rows raise the scores up to a window before and after; the event is the broken rows alone.
-    assert (event["start"], event["end"]) == tuple(BAD.index[BROKEN][[0, -1]])
-    outliers, window = labels.index[labels == -1], pd.Timedelta(fitted.window_, "h")
-    assert event["start"] - window < outliers.min() < event["start"]
-    assert event["end"] < outliers.max() < event["end"] + window
-    assert labels.loc[event["peak"]] == -1
+    # Windows with broken rows raise the scores up to a window after them.
+    events, (first, last) = fitted.detect(BAD), BAD.index[BROKEN][[0, -1]]
+    outliers = labels.index[labels == -1]
+    assert events["start"].min() == outliers.min() == first
+    assert last < events["end"].max() == outliers.max() < last + pd.Timedelta(fitted.window_, "h")
+    assert (labels.loc[events["peak"]] == -1).all()
     # The rows of an array are assumed to have the fitted step.
     plain = np.asarray(BAD)
     with pytest.warns(UserWarning, match="does not have valid feature names"):
@@ -309,9 +309,9 @@ def test_detector_scores_follow_row_order_zone_and_gaps(fitted: AnomalyDetector)
     order = np.random.default_rng(0).permutation(len(BAD))
     pd.testing.assert_series_equal(fitted.score_samples(BAD.iloc[order]), scores.iloc[order])
     zoned = BAD.tz_localize("UTC").tz_convert("Asia/Tokyo")
-    (event,) = fitted.detect(zoned).to_dict("records")
-    assert event["peak"] == fitted.detect(BAD)["peak"][0].tz_localize("UTC")
-    assert str(event["peak"].tz) == "Asia/Tokyo"
+    peaks = fitted.detect(zoned)["peak"]
+    assert peaks.tolist() == fitted.detect(BAD)["peak"].dt.tz_localize("UTC").tolist() != []
+    assert str(peaks.dt.tz) == "Asia/Tokyo"
     # A gap of 2 rows is filled; a gap of a day starts a new segment.
     short = BAD.drop(BAD.index[[100, 101]])
     filled = fitted.score_samples(short)
@@ -322,37 +322,41 @@ def test_detector_scores_follow_row_order_zone_and_gaps(fitted: AnomalyDetector)
     np.testing.assert_allclose(parted.iloc[100:], rest, rtol=1e-5)
 
 
-def test_online_scores_do_not_depend_on_later_rows(fitted: AnomalyDetector) -> None:
-    scores, seen = fitted.score_samples(BAD, online=True), BAD[: BROKEN.start + 6]
+def test_scores_and_alarms_do_not_depend_on_later_rows(fitted: AnomalyDetector) -> None:
+    scores, seen = fitted.score_samples(BAD), BAD[: BROKEN.start + 6]
     assert scores.isna().tolist() == [True] * (DAY - 1) + [False] * (len(BAD) - DAY + 1)
-    pd.testing.assert_series_equal(fitted.score_samples(seen, online=True), scores[: len(seen)])
-    assert (fitted.score_samples(seen) - fitted.score_samples(BAD)[: len(seen)]).abs().max() > 1
-    (event,) = fitted.detect(BAD, online=True).to_dict("records")
-    assert event["start"] in BAD.index[BROKEN]
-    assert event["score"] == -scores[event["start"] : event["end"]].min()
+    pd.testing.assert_series_equal(fitted.score_samples(seen), scores[: len(seen)])
+    events, early = fitted.detect(BAD), fitted.detect(seen)
+    assert early["alarm"].tolist() == events["alarm"][events["alarm"] <= seen.index[-1]].tolist() != []
+    assert early["provisional"].tolist() == [False] * (len(early) - 1) + [True]
+    for event in events.to_dict("records"):
+        assert event["score"] == -scores[event["start"] : event["end"]].min()
+    final = fitted.score_samples(BAD, final=True)
+    assert np.isfinite(final).all()
+    assert (fitted.score_samples(seen, final=True) - final[: len(seen)]).abs().max() > 1
 
 
 def test_adapted_scores_follow_slow_change(fitted: AnomalyDetector) -> None:
     """The noise grows slowly to four times its usual level."""
     noise = np.random.default_rng(3).normal(size=GOOD.shape) * [0.5, 0.2]
     rows = GOOD + noise * np.linspace(0, 3, len(GOOD))[:, None]
-    constant, adapted = (fitted.score_samples(rows, online=True, adapt=adapt) for adapt in (None, 3 * DAY))
+    constant, adapted = (fitted.score_samples(rows, adapt=adapt) for adapt in (None, 3 * DAY))
     assert constant[300:].mean() < 2 * constant[DAY:200].mean()
     assert adapted[300:].mean() > 1.5 * adapted[DAY:200].mean()
-    assert len(fitted.detect(rows, online=True)) > len(fitted.detect(rows, online=True, adapt=3 * DAY))
-    with pytest.raises(ConfigError, match=r"^adapt follows online scores\. Add online, or remove adapt"):
-        fitted.detect(rows, adapt=3 * DAY)
+    assert len(fitted.detect(rows)) > len(fitted.detect(rows, adapt=3 * DAY))
     with pytest.raises(ConfigError, match=r"^adapt must be at least 24"):
-        fitted.score_samples(rows, online=True, adapt=3)
+        fitted.score_samples(rows, adapt=3)
 
 
 def test_rows_without_a_score_are_predicted_normal(fitted: AnomalyDetector) -> None:
     rows = BAD.drop(BAD.index[10:80])  # 10 rows before a long gap contain no window
-    assert fitted.score_samples(rows).isna().tolist() == [True] * 10 + [False] * (len(rows) - 10)
-    assert fitted.predict(rows).iloc[:10].tolist() == [1] * 10
+    for final, unscored in ((True, 10), (False, 10 + DAY - 1)):
+        scores = fitted.score_samples(rows, final=final)
+        assert scores.isna().tolist() == [True] * unscored + [False] * (len(rows) - unscored)
+    assert fitted.predict(rows).iloc[:unscored].tolist() == [1] * unscored
     rows = BAD.copy()
     rows.iloc[50, 0] = np.nan
-    assert np.isfinite(fitted.score_samples(rows)).all()
+    assert np.isfinite(fitted.score_samples(rows)[DAY - 1 :]).all()
 
 
 def test_autoencoder_transforms_and_reconstructs(coder: SequenceAutoencoder) -> None:

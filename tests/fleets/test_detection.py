@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from lstm_ae.fleets import detection
 from lstm_ae.fleets.detection import DetectionJob, FleetDetector, SeriesDetection
 from lstm_ae.fleets.directory import Fleet
 from lstm_ae.parallel import Engine, JobObserver
+from lstm_ae.run import Run
 
 DETECT = "series detect fleet table.csv --id-col machine"
 
@@ -39,12 +41,13 @@ def test_each_series_has_the_scores_of_its_run() -> None:
     assert list(found["thresholds"]) == list(dict.fromkeys(row["series"] for row in scores)) == ["a", "b/c"]
     assert found["thresholds"]["a"] != found["thresholds"]["b/c"]
     header, *lines = Path("table.csv").read_text().splitlines()
-    false_alarms = 0.0
+    false_alarms, rule = 0.0, Run(Path("fleet/runs/a")).metrics()["threshold"]["rule"]
+    assert rule.startswith("budget:1/month")
     for series, run in {"a": "a", "b/c": "b%2Fc"}.items():
         Path("one.csv").write_text("\n".join([header, *(line for line in lines if f",{series}," in line)]))
         # A series has half of the budget of the fleet, which has two models.
         alone = call(
-            f"series detect fleet/runs/{run} one.csv --threshold budget:0.5/month --scores one-scores.csv "
+            f"series detect fleet/runs/{run} one.csv --threshold {rule.replace('1', '0.5')} --scores one-scores.csv "
             "--events one-events.csv --json"
         )
         assert alone.code == 0, alone.err
@@ -59,7 +62,7 @@ def test_each_series_has_the_scores_of_its_run() -> None:
         false_alarms += expected["expected_false_alarms"]["mean"]
     assert {row["series"] for row in rows_of("events.csv")} == {"a"}
     assert found["expected_false_alarms"]["mean"] == pytest.approx(false_alarms)
-    assert found["rules"] == ["budget:1/month"]
+    assert found["rules"] == [rule]
 
 
 @pytest.mark.slow
@@ -97,7 +100,7 @@ def test_series_whose_process_dies_twice_has_no_scores() -> None:
     found = detection.detect_in_fleet(fleet, request, work, Engine(jobs=2), Observer()).results
     assert [each.series for each in found] == ["a", "b/c", "d", "e"]
     assert found[0].failure.startswith("its process died twice; ")
-    assert found[1].rows == 400
+    assert found[1].rows == 257
     assert "a" in lost
 
 
@@ -120,7 +123,7 @@ def test_series_without_a_model_are_counted() -> None:
     assert "scoring 2 series, 1 at once" in said.err
     assert "not scored: e: it is not in the fleet" in said.err
     assert "not scored: d: it has no model; see fleet.csv" in said.err
-    assert "event in 800 rows of 2 series" in said.out or "events in 800 rows of 2 series" in said.out
+    assert re.search(r"\d+ events? in 514 rows of 2 series", said.out)
     assert {row["series"] for row in rows_of("fleet/events.csv")} == {"a"}
 
 
@@ -142,9 +145,9 @@ def test_series_that_cannot_be_prepared_does_not_stop_the_others(monkeypatch: py
 
 def test_rows_without_a_score_are_counted() -> None:
     # The first window of each of the two series ends at its row 144.
-    online = answer(f"{DETECT} --online")
-    assert online["unscored_rows"] == 286
-    assert Path(online["events"]) == Path("fleet/events-online.csv")
+    found = answer(DETECT)
+    assert (found["rows"], found["unscored_rows"]) == (514, 286)
+    assert Path(found["events"]) == Path("fleet/events.csv")
 
 
 def test_table_of_unknown_series_is_refused() -> None:
@@ -160,7 +163,7 @@ def test_table_of_unknown_series_is_refused() -> None:
     [
         ("--figure f.png", "--figure does not apply to a fleet"),
         ("--label-col flow", "--label-col does not apply to a fleet"),
-        ("--online --adapt 100", "--adapt does not apply to a fleet"),
+        ("--adapt 100", "--adapt does not apply to a fleet"),
         ("--out results", "--out does not apply to a fleet"),
         ("--engine fugue", "--engine must be one of local, ray"),
         ("--address host:6379", "--address is for --engine ray"),

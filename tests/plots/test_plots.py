@@ -266,8 +266,9 @@ def test_short_event_has_a_visible_width_and_a_mark_above_the_panels() -> None:
 def test_detection_figure_shows_series_and_columns_of_its_events() -> None:
     from types import SimpleNamespace
 
+    from detectors import event_of
+
     from lstm_ae.apply.figures import detection_figure
-    from lstm_ae.detection.events import Event
 
     rows, columns = 40, 8
     names = [f"sensor {k}" for k in range(columns)]
@@ -276,7 +277,7 @@ def test_detection_figure_shows_series_and_columns_of_its_events() -> None:
     start = np.datetime64("2024-03-31T00:00", "ns").astype(np.int64)
     times = start + np.tile(np.arange(20), 2) * 1_800_000_000_000
     segment = series + (np.arange(rows) >= 35)
-    grid = SimpleNamespace(times=times, series=series, values=values, segment=segment)
+    grid = SimpleNamespace(times=times, series=series, values=values, segment=segment, labels=None)
     table = SimpleNamespace(
         ids=("left", "right"),
         layout=SimpleNamespace(time="time", values=names),
@@ -284,9 +285,12 @@ def test_detection_figure_shows_series_and_columns_of_its_events() -> None:
         clock=zoneinfo.ZoneInfo("Europe/Berlin"),
     )
     shares = (0.0, 0.0, 0.1, 0.1, 0.1, 0.1, 0.1, 0.5)
-    events = [Event(25, 27, 26, 9.0, 0.1, shares, False, 25)]
-    model = SimpleNamespace(events=events, scores=np.full(rows, 0.5), threshold=SimpleNamespace(value=2.0))
-    found = SimpleNamespace(prepared=SimpleNamespace(grid=grid, table=table), model=model, metrics={})
+    found = SimpleNamespace(
+        prepared=SimpleNamespace(grid=grid, table=table),
+        events=[event_of(25, 27, shares=shares)],
+        rows=SimpleNamespace(scores=np.full(rows, 0.5)),
+        threshold=SimpleNamespace(value=2.0),
+    )
     drawn = checked(detection_figure(found))  # type: ignore[arg-type]
     assert [axes.get_ylabel() for axes in drawn.axes] == [*(f"sensor {k}" for k in range(2, 8)), "Score"]
     said = " ".join(drawn.get_suptitle().split())

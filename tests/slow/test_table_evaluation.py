@@ -115,7 +115,7 @@ def test_labeled_anomalies_are_compared_with_baseline_scores(place: Path) -> Non
 
 @pytest.mark.parametrize(
     ("task", "names"),
-    [("classify", ("logistic", "convolutions")), ("reconstruct", ("components",)), ("anomaly", ("normal",))],
+    [("classify", ("logistic", "convolutions")), ("reconstruct", ("components",)), ("anomaly", ("pca",))],
 )
 def test_evaluation_without_stored_baselines_has_no_verdict(
     place: Path, tmp_path: Path, task: str, names: tuple[str, ...]

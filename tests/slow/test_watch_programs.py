@@ -147,7 +147,7 @@ def test_dashboard_and_rules_have_results_in_prometheus(monkeypatch: pytest.Monk
             return {alert["labels"]["alertname"] for alert in ask("alerts")["alerts"] if alert["state"] == "firing"}
 
         try:
-            wait_for(lambda: firing() == {"AnomalyScoreAboveThreshold", "WatchHasNoNewRows"}, "other alerts")
+            wait_for(lambda: firing() == {"AnomalyFound", "WatchHasNoNewRows"}, "other alerts")
             (group,) = ask("rules")["groups"]
             assert {rule["health"] for rule in group["rules"]} == {"ok"}
             for expression in expressions:

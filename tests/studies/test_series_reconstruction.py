@@ -12,8 +12,6 @@ from lstm_ae.config import Series
 from lstm_ae.config.threshold import parse_threshold
 from lstm_ae.data.scaling import fit_scale, fixed_scale, window_scale
 from lstm_ae.data.windows import Data, Source, Split
-from lstm_ae.detection.calibration import DETECTOR, VIEWS
-from lstm_ae.detection.scorer import score_rows
 from lstm_ae.models.keras_network import KerasNetwork
 from lstm_ae.models.sliding import slide
 from lstm_ae.significance import UNIMPROVED
@@ -96,14 +94,13 @@ def test_change_of_a_constant_series_is_an_anomaly() -> None:
     data = Data(*splits, fit_scale("standard", rows), Source("t", "", ""))
     config = Series(data="x.csv", window=WINDOW, code=2, units=3)
     model = KerasNetwork(build_model(config, data))
-    normal = reconstruction.score_normal_rows(model, data, config, reconstruction.principal_components(data, 2))
+    normal, *_ = reconstruction.fit_detector(model, data, config, reconstruction.principal_components(data, 2))
     threshold = normal.threshold(parse_threshold("quantile:0.99")).value
     changed = rows.copy()
     changed[150:156] += 0.001
-    by_name = reconstruction.make_views(slide(model, config).residuals, normal)
-    views = [by_name[name] for name in VIEWS[DETECTOR][False]]
-    same, other = (score_rows(views, each, np.zeros(len(each), np.int32)).scores for each in (rows, changed))
-    assert (same <= threshold).all()
+    scorer = normal.scorer(reconstruction.window_sources(slide(model, config).residuals, normal))
+    same, other = (scorer.score_rows(each, np.zeros(len(each), np.int32)).scores for each in (rows, changed))
+    assert (same[WINDOW - 1 :] <= threshold).all()
     assert other[152] > 100 * threshold
 
 
@@ -116,8 +113,8 @@ def test_columns_that_are_constant_in_validation_rows_differ_from_those_that_nev
     splits = (Split(part, np.arange(len(part) - 4), 5, np.zeros(len(part), np.int32)) for part in parts)
     data = Data(*splits, fixed_scale(), Source("t", "", ""))
     config = Series(data="x.csv", window=5, code=2, units=3)
-    normal = reconstruction.score_normal_rows(
+    _, pca, _ = reconstruction.fit_detector(
         KerasNetwork(build_model(config, data)), data, config, reconstruction.principal_components(data, 2)
     )
     # The columns have a standard deviation of 1 in the training rows.
-    np.testing.assert_allclose(normal.baseline.calibration.deviation, [0.75, 0.01], rtol=0.1)
+    np.testing.assert_allclose(pca.views["network"].calibration.deviation, [0.75, 0.01], rtol=0.1)

@@ -41,8 +41,8 @@ def copy_pump_fleet(folder: Path, series: tuple[str, ...], without: tuple[str, .
     for number, run in enumerate((fleet.common, *(fleet.run(names[each]) for each in series))):
         shutil.copytree(PUMP, run.directory)
         normal = run.artifact(NormalScores)
-        scaled = normal.network._replace(scores=normal.network.scores * (1 + number / 10))
-        (run.directory / normal.file).write_bytes(dataclasses.replace(normal, network=scaled).content())
+        scaled = dataclasses.replace(normal, scores=normal.scores * (1 + number / 10))
+        (run.directory / normal.file).write_bytes(scaled.content())
     (folder / "fleet.json").write_text(json.dumps({"format": FORMAT, "series": names}))
     fleet.write_series([{"series": each} for each in names])
     return folder

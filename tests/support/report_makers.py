@@ -14,8 +14,6 @@ from lstm_ae import run as runs
 from lstm_ae.config import Config, Series, Toy
 from lstm_ae.config.space import Axis
 from lstm_ae.data.windows import Source
-from lstm_ae.detection.baselines import PrincipalComponents
-from lstm_ae.detection.calibration import CalibratedScores
 from lstm_ae.plots.base import figure, png
 from lstm_ae.run import Run
 from lstm_ae.search import directory as folders
@@ -68,9 +66,7 @@ def found_anomalies(where: str, name: str = "temp", threshold: float = 2.0) -> R
     limit = {"threshold": {"value": threshold, "rule": "fixed:2", "how": f"as {name} says"}}
     run = made(where, Series(data="t.csv", time_col="time", value_cols=(name,), window=4), words=name, **limit)
     scores = np.array([0.5, 0.25, np.nan, 1.0])
-    parts = PrincipalComponents(np.zeros((4, 1), np.float32), np.zeros((1, 4), np.float32))
-    calibration = plain_calibration(4, 1)
-    normal = normal_scores(CalibratedScores(calibration, scores, scores), parts)
+    normal = normal_scores(plain_calibration(4, 1), scores)
     (run.directory / normal.file).write_bytes(normal.content())
     times = [f"2024-01-0{day}T00:00:00" for day in range(1, 7)]
     marked = [False, False, True, True, False, False]

@@ -76,7 +76,7 @@ def use_run(monkeypatch: Any, detector: Any = None) -> FakeRun:
     """Let every monitor use a detector; return its run, which a test may change."""
     run = FakeRun(detector or detector_of(time_col="time"))
 
-    monkeypatch.setattr(NormalScores, "threshold", lambda self, rule, online=False: _fit_once(str(rule)))
+    monkeypatch.setattr(NormalScores, "threshold", lambda self, rule: _fit_once(str(rule)))
 
     def load(run: FakeRun, reading: Any, *, streaming: bool = False) -> Any:
         return dataclasses.replace(run.detector, config=read_with_run_config(run.detector.config, reading))
@@ -161,6 +161,7 @@ EVENT = {
     "start": "2024-02-25T00:00:00+00:00",
     "end": None,
     "peak": "2024-02-25T00:00:00+00:00",
+    "alarm": "2024-02-25T00:00:00+00:00",
     "score": 2.5,
     "threshold": 2.0,
     "p": 0.25,

@@ -30,8 +30,7 @@ from watching import (
     webhook_server,
 )
 
-from lstm_ae.detection.events import find_online_events
-from lstm_ae.detection.scorer import score_rows
+from lstm_ae.detection.events import ScoredRows, find_events
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.watch.sinks import Alertmanager, AlertmanagerSink, JsonLines, Webhook
 from lstm_ae.watch.sources import File
@@ -60,13 +59,17 @@ def facts(monitor: Any) -> Any:
     """Return what the next rows depend on, and the messages so far by key."""
     by_key = {each["key"]: each for each in messages()}
     assert len(by_key) == len(messages())
-    return [monitor.status.counts(), dict(monitor.status.scores), monitor.state.series(), by_key]
+    return [
+        monitor.status.counts(),
+        monitor.status.accounts,
+        dict(monitor.status.scores),
+        monitor.state.series(),
+        by_key,
+    ]
 
 
 def test_events_and_scores_equal_those_of_a_table(run: Any) -> None:
     values = noisy(60, 20, 40, 41)
-    # An event that is not twice as strong as the one before would be none.
-    values[41] = 80
     live(HEADER + lines(values))
     monitor, detector, scores = monitor_of(), run.detector, list[float]()
     push = monitor.scorer.stream.push
@@ -79,33 +82,38 @@ def test_events_and_scores_equal_those_of_a_table(run: Any) -> None:
     monitor.scorer.stream.push = recorded  # type: ignore[method-assign]
     drain(monitor)
     array = np.array(values, np.float32)[:, None]
-    scored = score_rows(detector.scorer(online=True), array, np.zeros(60, np.int32), online=True)
+    scored = detector.scorer().score_rows(array, np.zeros(60, np.int32))
     np.testing.assert_allclose(scores, scored.scores, rtol=1e-6)
-    rows = np.zeros(60)
-    expected = find_online_events(*scored, rows, 20, detector.normal.window, rows, rows, detector.normal.groups)
+    times, zeros = np.arange(60), np.zeros(60)
+    rows = ScoredRows(zeros, times, times == 0, scored.scores, zeros, scored.windows, scored.errors)
+    expected = find_events(rows, monitor.scorer.rule).events
     events = messages()
     assert len(expected) == 2
     assert [each["status"] for each in events] == ["firing", "resolved"] * 2
     for found, event in zip(events[1::2], expected, strict=True):
-        shown = [str(START + np.timedelta64(row, "m")) + ":00+00:00" for row in (event.first, event.last, event.peak)]
-        assert [found["start"], found["end"], found["peak"]] == shown
+        minutes = (event.first, event.last, event.peak, event.alarm)
+        shown = [str(START + np.timedelta64(row, "m")) + ":00+00:00" for row in minutes]
+        assert [found[name] for name in ("start", "end", "peak", "alarm")] == shown
         assert found["score"] == pytest.approx(event.score)
         assert found["causes"] == pytest.approx({"value 0": 1.0})
     assert [each["event"] for each in events[::2]] == [each["event"] for each in events[1::2]]
-    assert (monitor.status.rows, monitor.status.events) == (60, 2)
+    assert (monitor.status.rows, monitor.status.accounts[""].alarms) == (60, 2)
 
 
 def test_irregular_times_within_the_sampling_interval_do_not_divide_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows up to half a step beside their time are on the grid, so that two may be further apart than 1.5 steps."""
+    """Rows less than 1.5 steps apart follow each other on the grid."""
     use_run(monkeypatch, detector_of(max_gap=0, time_col="time"))
     minutes = np.arange(60.0)
-    minutes[40:42] += [-0.3, 0.3]
+    minutes[40:42] += [-0.2, 0.2]
     times = START + (minutes * 60).astype("timedelta64[s]")
-    rows = zip(times, noisy(60, 40, 41), strict=True)
+    values = noisy(60, 40)
+    # The score of the second row is not twice that of the first one, which would be another alarm.
+    values[41] = 12
+    rows = zip(times, values, strict=True)
     watched(HEADER + "".join(f"{time},{value}\n" for time, value in rows))
     (began, ended) = messages()
     assert (began["status"], ended["status"]) == ("firing", "resolved")
-    assert ended["start"] == "2024-01-01T00:39:42+00:00"
+    assert ended["start"] == "2024-01-01T00:39:48+00:00"
 
 
 @pytest.mark.parametrize(("duplicates", "adapt"), [("error", None), ("mean", None), ("error", 20)])
@@ -245,11 +253,12 @@ def test_series_beyond_the_limit_are_refused(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_new_version_of_the_run_scores_the_rows_after_a_restart(run: Any) -> None:
     monitor = watched(HEADER + lines(noisy(20, 5)))
-    assert monitor.scorer.tracks[""].events.peaks
+    assert monitor.scorer.tracks[""].alarms.maxima
+    assert monitor.status.accounts[""].alarms == 1
     monitor.close()
     run.created, run.detector = "second", detector_of(5, time_col="time")
     monitor = watched(lines(20 * [0], 20))
-    assert not monitor.scorer.tracks[""].events.peaks
+    assert monitor.status.accounts[""].alarms == 0
     assert (monitor.scorer.version[1], monitor.status.rows) == ("second", 40)
 
 
@@ -309,7 +318,8 @@ def test_failed_transaction_is_repeated(run: Any, monkeypatch: pytest.MonkeyPatc
             with pytest.raises(ZeroDivisionError):
                 monitor.step()
     drain(monitor)
-    assert monitor.status.counts() == {"rows": 30, "refused": {}, "unscored": 2, "events": 1}
+    assert monitor.status.counts() == {"rows": 30, "refused": {}, "unscored": 2}
+    assert monitor.status.accounts[""].alarms == 1
     assert [each["status"] for each in messages()] == ["firing", "resolved"]
 
 
@@ -468,8 +478,8 @@ def test_state_of_another_source_run_or_build_is_refused(run: Any, monkeypatch: 
     run.detector = detector_of(time_col="time")
     with pytest.raises(ConfigError, match="belongs to another kind of source, or to a run"):
         monitor_of(Sql(url="sqlite:///base.sqlite", table="rows"))
-    monkeypatch.setattr("lstm_ae.watch.state.FORMAT", 3)
-    with pytest.raises(DataError, match=r"its format is 2, not 3\). Move it away"):
+    monkeypatch.setattr("lstm_ae.watch.state.FORMAT", 4)
+    with pytest.raises(DataError, match=r"its format is 3, not 4\). Move it away"):
         monitor_of()
     Path("state/pump.sqlite").write_bytes(b"no database" * 1000)
     with pytest.raises(DataError, match="Move it away") as damage:

@@ -230,7 +230,7 @@ def test_table_that_cannot_be_written_is_a_sink_error(tmp_path: Path) -> None:
         connection.execute("CREATE TABLE lstmae_events (event TEXT PRIMARY KEY)")
         connection.execute(
             "CREATE TABLE narrow (event TEXT PRIMARY KEY CHECK (event > '5'), monitor, series, kind, "
-            "status, start_time, end_time, peak_time, score, threshold, p, causes, run, version, message)"
+            "status, start_time, end_time, peak_time, alarm_time, score, threshold, p, causes, run, version, message)"
         )
     sink = SqlTable(url="sqlite:///out.db").open()
     sink.check()
@@ -261,8 +261,9 @@ def test_monitor_reads_and_writes_databases(monkeypatch: pytest.MonkeyPatch, bas
     base.executemany("INSERT INTO live VALUES (?, ?)", [row.split(",") for row in text.split()])
     with contextlib.closing(sqlite3.connect("out.db")) as connection:
         connection.execute(
-            "CREATE TABLE lstmae_events (event PRIMARY KEY, monitor, series, kind, status, end_time, peak_time, score, "
-            "threshold, p, causes, run, version, message, start_time CHECK (start_time < '2024-01-01 00:30:00'))"
+            "CREATE TABLE lstmae_events (event PRIMARY KEY, monitor, series, kind, status, end_time, peak_time, "
+            "alarm_time, score, threshold, p, causes, run, version, message, "
+            "start_time CHECK (start_time < '2024-01-01 00:30:00'))"
         )
     for _ in range(2):
         monitor = drain(

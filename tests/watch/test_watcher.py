@@ -94,7 +94,9 @@ def test_metrics() -> None:
         assert samples[("lstmae_watch_rows_total", "pump")] == 41
         assert samples[("anomaly_score", "pump", "")] == samples[("anomaly_score_ratio", "pump", "")] == 0
         assert samples[("lstmae_watch_refused_rows_total", "pump", "value")] == 1
-        assert samples[("lstmae_watch_events_total", "pump")] == 1
+        assert samples[("lstmae_alarms_total", "pump", "")] == 1
+        assert 0 < samples[("lstmae_false_alarms_announced_total", "pump", "")] < 1
+        assert samples[("lstmae_alarms_suppressed_total", "pump", "")] == samples[("lstmae_changed", "pump", "")] == 0
         assert samples[("lstmae_watch_last_row_timestamp_seconds", "pump")] == newest
         assert samples[("lstmae_watch_model_info", "pump", "run", "first")] == 1
         assert samples[("lstmae_watch_source_up", "pump")] == samples[("lstmae_watch_sink_up", "pump", "file")] == 1

@@ -1,12 +1,12 @@
 """Reconstruction of the windows of a table, and detection of anomalies, which are reconstructed badly."""
 
 from collections.abc import Callable, Mapping
-from functools import partial
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lstm_ae.arrays import Array, BoolArray
+from lstm_ae.arrays import Array
 from lstm_ae.config import Series
 from lstm_ae.config.threshold import Rule, parse_threshold
 from lstm_ae.data.scaling import Scale
@@ -14,29 +14,25 @@ from lstm_ae.data.windows import Data, Split, evenly_spaced
 from lstm_ae.detection.baselines import (
     MAX_VALUES,
     MAX_WINDOWS,
-    CovarianceDistance,
     LinearAutoencoder,
     PrincipalComponents,
     ReconstructionBaseline,
-    fit_covariance,
     fit_linear_autoencoder,
     fit_principal_components,
-    fit_shapes,
 )
-from lstm_ae.detection.calibration import (
-    VALUE_ROUNDING,
-    CalibratedScores,
-    DetectorCalibration,
-    NormalScores,
-    RowScores,
-    are_mixed,
-    calibrate_detector,
-    default_rule,
-    find_continuous,
-    fit_deviation,
-)
+from lstm_ae.detection.calibration import NormalScores, calibrate, default_rule
 from lstm_ae.detection.row_means import Residuals, batch_size, sliding_windows
-from lstm_ae.detection.scorer import View, score_rows
+from lstm_ae.detection.views import (
+    NETWORK,
+    VALUE_ROUNDING,
+    VALUES,
+    NetworkView,
+    TrainingWindows,
+    View,
+    WindowsView,
+    find_continuous,
+    fit_views,
+)
 from lstm_ae.evaluation import Evaluation, Metric, Metrics, Verdict, mean_over_batches, sample_means
 from lstm_ae.formatting import format_count
 from lstm_ae.model_store import History
@@ -163,91 +159,85 @@ def _training_windows(data: Data, min_windows: int = 1, max_windows: int = MAX_W
     return data.scale.scaled(windows, windows)
 
 
-def score_normal_rows(model: Network, data: Data, config: Series, components: PrincipalComponents) -> NormalScores:
-    """Return the scores of the validation split by all views, see `lstm_ae.detection.calibration.NormalScores`."""
+@dataclass(frozen=True)
+class PcaScores(NormalScores):
+    """Alarm scores of normal rows by the residuals of principal components, as many as the code has numbers.
+
+    Args:
+        components: the principal components.
+    """
+
+    file = "pca.npz"
+
+    components: PrincipalComponents
+
+
+@dataclass(frozen=True)
+class MahalanobisScores(NormalScores):
+    """Alarm scores of normal rows by the Mahalanobis distance of windows."""
+
+    file = "mahalanobis.npz"
+
+
+def fit_detector(
+    model: Network, data: Data, config: Series, components: PrincipalComponents
+) -> tuple[NormalScores, PcaScores, MahalanobisScores]:
+    """Fit the views on the training split and calibrate them on the validation split, and so the baselines."""
     scale, step = data.scale, config.step
     data = data.in_common_scale
-    split, ones = data.validation, np.ones(data.train.features, np.float32)
-    training, sample = _training_windows(data), _training_windows(data, max_windows=MAX_CALIBRATION_WINDOWS)
-    # The validation rows may be constant, and would then not show which columns vary.
-    spread, rounding = _spread(data.train.series, data.scale), _rounding(data.scale)
-    windows = sliding_residuals(_unchanged, data.scale, split.span)
+    split, segment = data.validation, data.validation.segment_ids()
+    sample = _training_windows(data, max_windows=MAX_CALIBRATION_WINDOWS)
+    training = TrainingWindows(
+        windows=_training_windows(data),
+        sample=sample,
+        residuals=_in_batches(model_residuals(model), sample),
+        # The validation rows may be constant, and would then not show which columns vary.
+        spread=_spread(data.train.series, data.scale),
+        rounding=_rounding(data.scale),
+        continuous=find_continuous(data.train.series),
+        seed=config.seed,
+    )
+    facts = {"segment": segment, "window": split.span, "step": step.nanoseconds if step else 0, "scale": scale}
 
-    def by_covariance(residuals: WindowFunction, source: Residuals) -> CalibratedScores:
-        size = batch_size(*sample.shape[1:])  # of windows that a network computes at once
-        errors = np.concatenate([residuals(sample[first : first + size]) for first in range(0, len(sample), size)])
-        deviation = fit_deviation(errors, spread, rounding)
-        distance = fit_covariance(errors / deviation, config.seed, min_eigenvalue=1.0)
-        return _calibrate_on_validation(distance, deviation, source, data)
+    def calibrated(views: Mapping[str, View], sources: Mapping[str, Residuals]) -> dict[str, Any]:
+        fitted, scored = calibrate(views, sources, split.series, segment)
+        return {"views": fitted, "scores": scored.scores, **facts}
 
-    means = np.ma.masked_invalid(sample).mean(axis=(0, 1)).filled(0)
-    memory = fit_shapes(sample, fit_deviation(sample - means, spread, rounding), config.seed)
-    mean_square = CovarianceDistance.mean_square(split.span, data.train.features)
+    values = sliding_residuals(_unchanged, data.scale, split.span)
+    residuals = slide(model, config, repeated=True).residuals
     by_components = sliding_residuals(components.residuals, data.scale, split.span)
-    continuous = find_continuous(data.train.series)
-    select = selection(continuous)
-    selected = select(training)
-    distance, units = fit_covariance(selected, config.seed), ones[: selected.shape[2]]
-    return NormalScores(
-        by_covariance(model_residuals(model), slide(model, config, repeated=True).residuals),
-        _calibrate_on_validation(mean_square, ones, windows, data, memory.residuals, online=False),
-        _calibrate_on_validation(distance, units, windows, data, select),
-        by_covariance(components.residuals, by_components),
-        split.segment_ids(),
-        continuous,
-        memory,
-        components,
-        step.nanoseconds if step else 0,
-        scale,
-        ",".join(config.views),
+    pca = NetworkView.fit(training._replace(residuals=_in_batches(components.residuals, sample)))
+    mahalanobis = replace(WindowsView.fit(training), ranks=True)
+    return (
+        NormalScores(**calibrated(fit_views(training, config.views), {NETWORK: residuals, VALUES: values})),
+        PcaScores(**calibrated({"network": pca}, {NETWORK: by_components}), components=components),
+        MahalanobisScores(**calibrated({"windows": mahalanobis}, {VALUES: values})),
     )
 
 
-def make_views(network: Residuals, normal: NormalScores) -> dict[str, View]:
-    """Return the views of a detector by their names in `NormalScores`.
+def _in_batches(function: WindowFunction, windows: Array) -> Array:
+    """Return the results of a function of windows, as many at once as a network computes."""
+    size = batch_size(*windows.shape[1:])
+    return np.concatenate([function(windows[first : first + size]) for first in range(0, len(windows), size)])
+
+
+def window_sources(network: Residuals, normal: NormalScores) -> dict[str, Residuals]:
+    """Return the sources of the windows of views, see `lstm_ae.detection.views`.
 
     Args:
         network: the residuals of a network.
         normal: scores of normal rows.
     """
-    windows, components = (
-        sliding_residuals(residuals, normal.scale.common, normal.window)
-        for residuals in (_unchanged, normal.components.residuals)
-    )
-    return {
-        "network": View(network, normal.network.calibration),
-        "shape": View(windows, normal.shape.calibration, normal.shape_memory.residuals),
-        "windows": View(windows, normal.windows.calibration, selection(normal.continuous)),
-        "baseline": View(components, normal.baseline.calibration),
-    }
+    return {NETWORK: network, VALUES: sliding_residuals(_unchanged, normal.scale.common, normal.window)}
 
 
-def selection(continuous: BoolArray) -> WindowFunction:
-    """Return a function from windows to those of the continuous columns, or of all columns if none is."""
-    return partial(np.compress, continuous, axis=2) if are_mixed(continuous) else _unchanged
+def component_residuals(normal: PcaScores) -> Residuals:
+    """Return the residuals of the windows of rows by principal components."""
+    return sliding_residuals(normal.components.residuals, normal.scale.common, normal.window)
 
 
 def _unchanged(scaled: Array) -> Array:
     return scaled
-
-
-def _calibrate_on_validation(
-    distance: CovarianceDistance,
-    deviation: Array,
-    source: Residuals,
-    data: Data,
-    transform: WindowFunction | None = None,
-    *,
-    online: bool = True,
-) -> CalibratedScores:
-    """Calibrate a view on the validation split; see `lstm_ae.detection.calibration.calibrate_detector`."""
-    split = data.validation
-
-    def score(calibration: DetectorCalibration, online: bool) -> RowScores:
-        views = [View(source, calibration, transform)]
-        return score_rows(views, split.series, split.segment_ids(), online=online)
-
-    return calibrate_detector(distance, deviation, score, online=online)
 
 
 def _spread(series: Array, scale: Scale) -> Array:
@@ -276,10 +266,11 @@ def fit_artifacts(config: Series, model: Network, data: Data, evaluation: Evalua
     """Return the calibration of anomaly detection, or the principal components for other tasks."""
     if config.task != "anomaly":
         return FittedArtifacts((ReconstructionBaseline(evaluation.fitted, data.scale),))
-    normal = score_normal_rows(model, data, config, evaluation.fitted)
-    threshold = normal.threshold(threshold_rule(config, normal, dated=data.validation.time is not None))
+    artifacts = fit_detector(model, data, config, evaluation.fitted)
+    rule = threshold_rule(config, artifacts[0], dated=data.validation.time is not None)
+    threshold = artifacts[0].threshold(rule)
     record = {"value": threshold.value, "rule": str(threshold.rule), "how": threshold.how}
-    return FittedArtifacts((normal,), {"threshold": record | {"alarms_a_row": list(threshold.alarms)}})
+    return FittedArtifacts(artifacts, {"threshold": record | {"alarms_a_row": list(threshold.alarms)}})
 
 
 def evaluate(model: Network, data: Data) -> Evaluation:
