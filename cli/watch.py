@@ -81,7 +81,9 @@ def _write_template(file: Path, console: Console) -> None:
 def _show_checks(watcher: "Watcher", console: Console) -> None:
     checks = list(watcher.check())
     for each in checks:
-        console.show(f"{'failed' if each.problem else 'ok':6}  {each.name}{f': {each.problem}' * bool(each.problem)}")
+        console.show(
+            f"{'failed' if each.problem else 'ok':6}  {each.name}{f': {each.problem}' if each.problem else ''}"
+        )
     console.document({"checks": [{"name": each.name, "problem": each.problem or None} for each in checks]})
     failed = sum(bool(each.problem) for each in checks)
     if failed:

@@ -22,8 +22,23 @@ GROUPS = TASK, DATA, MODEL, TRAINING = ("Task", "Data", "Model", "Training")
 
 # Rare options, which have no flag of their own but are set by --set NAME=VALUE.
 RARE = (
-    *("beta_2", "bidirectional", "decoder_start", "decoder_units", "delay_line", "dropout", "epsilon", "every", "head"),
-    *("kernel", "layers", "optimizer", "pool", "schedule", "season", "steps_per_epoch", "stride"),
+    "beta_2",
+    "bidirectional",
+    "decoder_start",
+    "decoder_units",
+    "delay_line",
+    "dropout",
+    "epsilon",
+    "every",
+    "head",
+    "kernel",
+    "layers",
+    "optimizer",
+    "pool",
+    "schedule",
+    "season",
+    "steps_per_epoch",
+    "stride",
 )
 
 

@@ -30,8 +30,18 @@ Use = Literal["training", "check", "run"]
 STEPS = "steps"
 # Options that may differ between training and later tables, because they do not affect what the model has learned.
 REREAD = (
-    *("time_col", "id_col", "skip_rows", "comment", "encoding", "missing"),
-    *("decimal", "date_order", "time_format", "time_unit", "time_zone", "duplicates"),
+    "time_col",
+    "id_col",
+    "skip_rows",
+    "comment",
+    "encoding",
+    "missing",
+    "decimal",
+    "date_order",
+    "time_format",
+    "time_unit",
+    "time_zone",
+    "duplicates",
 )
 # Directives of strptime in `time_format`.
 DIRECTIVE = re.compile(r"%(.)", re.DOTALL)

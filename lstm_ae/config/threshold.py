@@ -54,7 +54,11 @@ class Rule(NamedTuple):
         return self._replace(number=self.number / count) if self.kind == "budget" else self
 
     def __str__(self) -> str:
-        return f"{self.kind}:{self.number:.15g}" + (f"/{self.unit}" if self.unit else "") + AT_MOST * self.at_most
+        return (
+            f"{self.kind}:{self.number:.15g}"
+            + (f"/{self.unit}" if self.unit else "")
+            + (AT_MOST if self.at_most else "")
+        )
 
 
 def parse_threshold(text: str) -> Rule:

@@ -426,7 +426,7 @@ def _parse_digits(cell: str, order: str) -> tuple[datetime.datetime, int]:
     if match["half"]:
         hour = hour % 12 + 12 * (match["half"].lower() == "pm") if 1 <= hour <= 12 else 99
     zone = match["zone"] or ""
-    offset = zone if zone.startswith(("+", "-")) else "Z" * bool(zone)
+    offset = zone if zone.startswith(("+", "-")) else ("Z" if zone else "")
     clock = f"{hour:02}:{match['n'] or '00'}:{match['sec'] or '00'}{offset}"
     try:
         moment = datetime.datetime.fromisoformat(f"{year}-{month:0>2}-{day:0>2}T{clock}")

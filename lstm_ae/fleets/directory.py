@@ -31,8 +31,18 @@ MAX_NAME = 200
 
 # Columns of the table of a fleet.
 COLUMNS = (
-    *("series", "run", "rows", "verdict", "validation_error", "test_error", "common_validation_error"),
-    *("common_test_error", "threshold", "epochs", "seconds", "failure"),
+    "series",
+    "run",
+    "rows",
+    "verdict",
+    "validation_error",
+    "test_error",
+    "common_validation_error",
+    "common_test_error",
+    "threshold",
+    "epochs",
+    "seconds",
+    "failure",
 )
 
 

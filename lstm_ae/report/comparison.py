@@ -8,10 +8,29 @@ from lstm_ae.report.facts import MeasuredValue, RunFacts
 
 # Runs that differ in one of these options are evaluated on different data or tasks.
 _SAME_TASK = {
-    *("goal", "field", "split", "symbols", "start", "end", "window", "read", "sequences"),
+    "goal",
+    "field",
+    "split",
+    "symbols",
+    "start",
+    "end",
+    "window",
+    "read",
+    "sequences",
     # Options of tables: the rows, their split, and the measured task.
-    *("task", "horizon", "normal", "split_by", "freq", "max_gap", "missing", "duplicates"),
-    *("time_col", "value_cols", "id_col", "label_col", "classes"),
+    "task",
+    "horizon",
+    "normal",
+    "split_by",
+    "freq",
+    "max_gap",
+    "missing",
+    "duplicates",
+    "time_col",
+    "value_cols",
+    "id_col",
+    "label_col",
+    "classes",
 }
 
 # Runs that differ in one of these options have scaled errors in different units.
