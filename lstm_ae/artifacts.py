@@ -210,7 +210,9 @@ def _build(
             array.check(arrays[array.name], lengths)
             fields[field.name] = arrays[array.name]
         elif field.kinds is not None:
-            names: list[str] = values[field.key]
+            names = values[field.key]
+            if not names or not isinstance(names, list):
+                raise ValueError(f"{field.key} must be a list of names. Received: {names!r}")
             fields[field.name] = {
                 name: _build(field.kinds[name], values, arrays, lengths, f"{field.prefix}{name}.") for name in names
             }

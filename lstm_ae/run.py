@@ -124,6 +124,19 @@ def command_line() -> str:
     return shlex.join(["lstmae", *map(hide_user, sys.argv[1:])])
 
 
+# Entries of `metrics.json` that are no split.
+OTHER_METRICS = (
+    "training",
+    "leaky",
+    "verdict",
+    "threshold",
+    "outliers",
+    "columns",
+    "notes",
+    "seasons",
+    "training_period",
+)
+
 # Files that a training writes besides the metrics and the model; later commands write others.
 TRAINING_FILES = (
     CONFIG_FILE,
@@ -262,8 +275,7 @@ class Run(Workdir, ModelStore):
 
 def measured_splits(metrics: JsonMapping) -> JsonObject:
     """Return the entries of `metrics.json` that contain metrics, by split."""
-    others = ("training", "leaky", "verdict", "threshold", "columns", "notes", "seasons", "training_period")
-    return {split: row for split, row in metrics.items() if split not in others}
+    return {split: row for split, row in metrics.items() if split not in OTHER_METRICS}
 
 
 def create_run(directory: Path | None, config: Config, source: Source, symbols: Sequence[str], command: str) -> Run:

@@ -198,7 +198,7 @@ def test_parts_by_name_keep_their_types_and_order(tmp_path: Path) -> None:
     assert (found.parts["c"].values.tolist(), found.values.tolist()) == ([2], [6, 7])  # type: ignore[operator, union-attr]
 
 
-@pytest.mark.parametrize("parts", [["c", "a", "other"], ["a", "b"], 3])
+@pytest.mark.parametrize("parts", [["c", "a", "other"], ["a", "b"], [], "", 3])
 def test_unknown_or_missing_parts_are_refused(tmp_path: Path, parts: Any) -> None:
     path = tmp_path / Named.file
     path.write_bytes(named().content())

@@ -39,6 +39,7 @@ RARE = (
     "season",
     "steps_per_epoch",
     "stride",
+    "views",
 )
 
 

@@ -60,8 +60,19 @@ class Series(Reading, Config):
         "Threshold rule, such as budget:1/month (default: from the sampling interval).",
         TASK,
         details="quantile:Q, pot:P, budget:N/hour|day|week|month|year (expected false alarms per series), or fixed:X. "
-        "Default: budget:1/month; budget:1/year if a month has few rows or windows; pot:1e-3 if a year has few, "
-        "or without a constant sampling interval.",
+        "With :at-most after it, the threshold of pot or budget is also not below the usual highest scores. "
+        "Default: budget:1/month:at-most; budget:1/year:at-most if a month has few rows or windows; pot:1e-3:at-most "
+        "if a year has few, or without a constant sampling interval.",
+        tunable=False,
+        needs=DETECTION,
+    )
+    keep_outliers: bool = option(
+        False,
+        "Fit the threshold to outlying normal rows as well.",
+        TASK,
+        details="By default, rows of the validation split that are many robust deviations above the rest are left out "
+        "and named, since one fault among the normal rows would hide all later ones.",
+        advanced=True,
         tunable=False,
         needs=DETECTION,
     )
@@ -170,7 +181,7 @@ class Series(Reading, Config):
         if self.threshold is not None:
             parse_threshold(self.threshold)
         if self.views and not {"network"} <= set(self.views) <= set(VIEW_NAMES):
-            raise ConfigError(f"--views needs network; optional: shape, windows. Received: {','.join(self.views)}")
+            raise ConfigError(f"--set views needs network; optional: shape, windows. Received: {','.join(self.views)}")
         if self.task == "classify" and self.label_col is None:
             raise ConfigError("--task classify needs --label-col, the column of the classes", code=Code.MISSING_OPTION)
         if self.task == "classify" and self.scale == "series":

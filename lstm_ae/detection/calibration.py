@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
@@ -13,10 +13,11 @@ from lstm_ae.data.scaling import Scale
 from lstm_ae.detection.drift import Adaptation, fit_adaptation
 from lstm_ae.detection.row_means import Residuals
 from lstm_ae.detection.scorer import RowScores, Scorer
+from lstm_ae.detection.screening import Outlier, Screened, UsualErrors, screen
 from lstm_ae.detection.shift import HIGH_QUANTILE, SHIFT_WINDOWS, ShiftLimits
 from lstm_ae.detection.thresholds import ROUNDING, Threshold, fit_threshold
 from lstm_ae.detection.views import HIGH_QUANTILE as UNIT_QUANTILE
-from lstm_ae.detection.views import MIN_UNIT, VIEWS, Units, View
+from lstm_ae.detection.views import MIN_UNIT, VIEWS, TrainingWindows, Units, View
 
 # Minimum numbers of windows and of rows in the period of an alarm budget.
 FEW_WINDOWS, FEW_ROWS = 4, 200
@@ -89,30 +90,65 @@ class NormalScores(Artifact):
         return adaptation, threshold._replace(how=f"{threshold.how}; times the level of the last {memory:,} rows")
 
 
+class Calibrated(NamedTuple):
+    """Views that were calibrated on normal rows.
+
+    Args:
+        views: the views with units.
+        scores: `(rows,)` alarm scores of the rows; NaN for rows without one, or that were left out.
+        outliers: the rows that were left out.
+    """
+
+    views: dict[str, View]
+    scores: Array
+    outliers: list[Outlier]
+
+
 def calibrate(
-    views: Mapping[str, View], sources: Mapping[str, Residuals], series: Array, segment: Array
-) -> tuple[dict[str, View], RowScores]:
-    """Fit the units of views on normal rows; return the views and the scores of these rows.
+    views: Mapping[str, View],
+    sources: Mapping[str, Residuals],
+    series: Array,
+    segment: Array,
+    training: TrainingWindows | None,
+) -> Calibrated:
+    """Fit the units of views on normal rows, and score these rows.
 
     Args:
         views: views without units.
         sources: see `Scorer`.
         series, segment: the rows, see `Scorer.score_rows`.
+        training: training windows, by which rows that do not belong to the rest are left out, see
+            `lstm_ae.detection.screening`; None to keep all rows.
     """
     raw = Scorer(list(views.values()), sources)
-    scored = raw.score_rows(series, segment)
-    fitted = {}
+
+    def score(rows: Array) -> RowScores:
+        return raw.score_rows(rows, segment)
+
+    if training is None:
+        rows = Screened(series, score(series), [])
+    else:
+        rows = screen(score, UsualErrors.of(views.values(), training), series, segment, raw.window)
+    units = _fit_units(views, sources, rows, segment)
+    fitted = {name: view.with_units(units[name]) for name, view in views.items()}
+    return Calibrated(fitted, Scorer(list(fitted.values()), sources).rescore(rows.scored).scores, rows.outliers)
+
+
+def _fit_units(
+    views: Mapping[str, View], sources: Mapping[str, Residuals], rows: Screened, segment: Array
+) -> dict[str, Units]:
+    """Return the units of views from the scores of rows by the views without units."""
+    units, scored = {}, rows.scored
     for number, (name, view) in enumerate(views.items()):
         single = Scorer([view], {view.source: sources[view.source]})
         parts = scored._replace(distances=scored.distances[:, [number]])
-        final = single.final_scores(parts, series, segment) if view.ranks else np.empty(0)
-        units = Units(
+        final = single.final_scores(parts, rows.series, segment) if view.ranks else np.empty(0)
+        units[name] = Units(
             distance=_quantile(scored.distances[:, number], UNIT_QUANTILE),
             error=_quantile(scored.own[:, number], UNIT_QUANTILE),
             usual=_quantile(final, 0.5),
         )
-        fitted[name] = view.with_units(units)
-    return fitted, Scorer(list(fitted.values()), sources).rescore(scored)
+    return units
 
 
 def _quantile(values: Array, level: float) -> float:

@@ -84,7 +84,8 @@ class Event(NamedTuple):
         begun: the highest score of the first window of rows.
         score: the highest score.
         p: probability that a normal row has a score at least as high.
-        shares: `(features,)` share of each feature in the error; the sum is 1, and missing features have 0.
+        errors: `(features,)` sums of the squared deviations of its rows above the limit, divided by one plus the rows
+            since the alarm: later rows also show what follows. 0 for missing features.
         provisional: whether later rows may still extend it.
     """
 
@@ -96,21 +97,30 @@ class Event(NamedTuple):
     begun: float
     score: float
     p: float
-    shares: tuple[float, ...]
+    errors: tuple[float, ...]
     provisional: bool
 
     @classmethod
     def from_json(cls, content: JsonMapping) -> "Event":
         """Return the event whose fields were stored as JSON."""
-        return cls(**{**content, "shares": tuple(content["shares"])})
+        return cls(**{**content, "errors": tuple(content["errors"])})
 
-    def extend(self, rows: ScoredRows, row: int, *, first: bool) -> "Event":
-        """Return the event with a further row, which may be in its first window of rows."""
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Share of each feature in the errors, `(features,)`; the sum is 1."""
+        return error_shares(np.array(self.errors))
+
+    def extend(self, rows: ScoredRows, row: int, since: int, join: int) -> "Event":
+        """Return the event with a further row, so many rows after its alarm; see `AlarmRule` for `join`."""
         time, score = int(rows.times[row]), finite(rows.scores[row])
+        with np.errstate(over="ignore"):
+            weighted = np.array(finite_errors(rows.errors[row])) / (1 + since)
+            errors = finite_errors(np.array(self.errors) + weighted)
+        event = self._replace(last=time, errors=errors)
         if score <= self.score:
-            return self._replace(last=time)
-        begun = score if first else self.begun
-        return self._replace(last=time, peak=time, begun=begun, score=score, p=float(rows.p[row]))
+            return event
+        begun = score if since < join else self.begun
+        return event._replace(peak=time, begun=begun, score=score, p=float(rows.p[row]))
 
     def facts(self, names: Sequence[str], format_time: Callable[[int], Any]) -> JsonObject:
         """Return everything that a message, a file, or a table of events says of the event, by name.
@@ -154,6 +164,11 @@ def true_ranges(above: Array, join: int = 1, segment: Array | None = None) -> In
         separate |= segment[rows[1:]] != segment[rows[:-1]]
     ends = np.flatnonzero(separate)
     return np.stack([rows[np.r_[0, ends + 1]], rows[np.r_[ends, len(rows) - 1]] + 1], axis=1).astype(np.int64)
+
+
+def finite_errors(errors: Array) -> tuple[float, ...]:
+    """Return `(features,)` errors, of which missing ones are 0 and infinite ones the largest number."""
+    return tuple(np.nan_to_num(errors, posinf=LARGEST).tolist())
 
 
 def error_shares(errors: Array) -> tuple[float, ...]:
@@ -269,7 +284,7 @@ def find_changes(state: AlarmState, rows: ScoredRows, rule: AlarmRule) -> tuple[
             begun=score,
             score=score,
             p=float(rows.p[row]),
-            shares=error_shares(rows.errors[row]),
+            errors=finite_errors(rows.errors[row]),
             provisional=True,
         )
         changes.append(Change("firing", begun))
@@ -299,7 +314,7 @@ def find_changes(state: AlarmState, rows: ScoredRows, rule: AlarmRule) -> tuple[
             elif event is None and quiet > rule.join:
                 suppressed += 1
         if extends and event is not None:
-            event, below = event.extend(rows, row, first=since < rule.join), 0
+            event, below = event.extend(rows, row, since, rule.join), 0
         elif event is not None and below >= rule.join:
             end()
             event = None

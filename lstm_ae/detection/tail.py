@@ -115,20 +115,26 @@ def block_maxima(scores: Array, block: int, segment: Array | None = None) -> Flo
     return np.log(np.maximum(np.array(maxima, np.float64), SMALLEST_SCORE))
 
 
+def robust_limit(logs: Sequence[float] | Float64Array, deviations: float) -> float:
+    """Return the value this number of deviations above the median of values with these logarithms.
+
+    Half of the values may be outliers. The result is infinite if fewer than `FEW_BLOCKS` values are known.
+    """
+    if len(logs) < FEW_BLOCKS:
+        return math.inf
+    median = float(np.median(logs))
+    spread = max(MAD_DEVIATION * float(np.median(np.abs(np.asarray(logs) - median))), PRIOR_SPREAD)
+    return math.exp(min(median + deviations * spread, LARGEST_LOGARITHM))
+
+
 def usual_limit(logs: Sequence[float] | Float64Array) -> float:
     """Return the score above which a maximum does not belong to the last ones; 0 if few are known.
-
-    Half of the maxima may be those of anomalies.
 
     Args:
         logs: `(blocks,)` logarithms of the maxima of blocks in the order of time; the last `RECENT_BLOCKS` count.
     """
-    recent = np.asarray(logs[-RECENT_BLOCKS:], np.float64)
-    if len(recent) < FEW_BLOCKS:
-        return 0.0
-    median = float(np.median(recent))
-    spread = max(MAD_DEVIATION * float(np.median(np.abs(recent - median))), PRIOR_SPREAD)
-    return math.exp(min(median + UNUSUAL * spread, LARGEST_LOGARITHM))
+    limit = robust_limit(logs[-RECENT_BLOCKS:], UNUSUAL)
+    return limit if limit < math.inf else 0.0
 
 
 def fit_block_maxima(scores: Array, block: int, segment: Array | None = None) -> BlockMaxima | None:

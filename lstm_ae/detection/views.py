@@ -122,6 +122,10 @@ class TrainingWindows(NamedTuple):
     continuous: BoolArray
     seed: int = 0
 
+    def of_source(self, source: str) -> Array:
+        """Return the windows of the sample by a source, `NETWORK` or `VALUES`."""
+        return self.residuals if source == NETWORK else self.sample
+
 
 @dataclass(frozen=True)
 class View(abc.ABC):

@@ -129,9 +129,9 @@ class AnomalyDetector(OutlierMixin, Estimator):
         Returns:
             One row per event: `series`, only with several series; `start`, `end` (inclusive), `peak`, the row with the
             highest score, and `alarm`, the row at whose arrival the alarm is raised, as labels of the index of X or as
-            row numbers; `score`, the highest score; `p`, the probability that a normal row has such a score;
-            `provisional`, whether later rows may change the event; and for each feature `share <feature>`, its share of
-            the cause.
+            row numbers; `kind`, "anomaly" or "changed", see `lstm_ae.detection.events`; `score`, the highest score;
+            `p`, the probability that a normal row has such a score; `provisional`, whether later rows may change the
+            event; and for each feature `share <feature>`, its share of the cause.
         """
         detection = self._detect(X, threshold, adapt=adapt)
         labels, names = _grid_labels(detection, X), self._fitted_config.value_cols
@@ -142,7 +142,7 @@ class AnomalyDetector(OutlierMixin, Estimator):
             frame["series"] = [ids[grid.series[event.peak]] for event in detection.events]
         for name in ("start", "end", "peak", "alarm"):
             frame[name] = labels[[event[name] for event in events]]
-        for name, kind in {"score": float, "p": float, "provisional": bool}.items():
+        for name, kind in {"kind": str, "score": float, "p": float, "provisional": bool}.items():
             frame[name] = np.array([event[name] for event in events], kind)
         for name in names:
             frame[f"share {name}"] = np.array([event["causes"][name] for event in events], float)

@@ -25,7 +25,8 @@ class PyodAnomalyDetector(BaseDetector):
     """`AnomalyDetector` as a detector of PyOD: higher scores are more anomalous, and anomalies have the label 1.
 
     The rows of X are consecutive time steps, in `fit` and in every other method: the score of a row depends on the
-    rows around it. A row without a score, such as one between two long gaps, gets the lowest score of the training.
+    rows before it. A row without a score, such as one of the first `window - 1` rows, gets the lowest score of the
+    training.
 
     Args:
         detector: an unfitted detector, which is copied; None for `AnomalyDetector()`.

@@ -458,7 +458,7 @@ def test_normal_scores_load_after_saving(place: Path) -> None:
     assert (normal.window, normal.step) == (24, 3_600_000_000_000)
     assert normal.scale.kind == "fixed"
     opened = open_trained(run, defaults.load(run.config()))  # type: ignore[arg-type]
-    again = reconstruction.fit_detector(opened.model, opened.data, opened.config, pca.components)  # type: ignore[arg-type, attr-defined]
+    again, _ = reconstruction.fit_detector(opened.model, opened.data, opened.config, pca.components)  # type: ignore[arg-type, attr-defined]
     for one, other in zip(again, stored, strict=True):
         np.testing.assert_allclose(one.scores, other.scores, rtol=1e-5)
         assert list(one.views) == list(other.views)

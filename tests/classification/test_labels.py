@@ -172,7 +172,7 @@ def test_tables_unfit_for_classification_are_rejected(rows: list[str], options: 
     [
         ({"task": "classify"}, "--task classify needs --label-col"),
         ({"task": "anomaly", "classes": ("a", "b")}, "--classes is for --task classify. Received: --task anomaly"),
-        ({"task": "anomaly", "views": ("shape",)}, "--views needs network"),
+        ({"task": "anomaly", "views": ("shape",)}, "--set views needs network"),
         ({"task": "classify", "label_col": "k", "classes": ("a",)}, "--classes must be two or more different classes"),
         ({"task": "classify", "label_col": "k", "classes": ("a", "a")}, "different classes. Received: a,a"),
         ({"task": "classify", "label_col": "k", "code": 3}, "--code is for --task anomaly or reconstruct"),

@@ -216,11 +216,13 @@ def test_deviation_of_constant_series_without_residuals_is_a_rounding_error() ->
 WITHOUT_NETWORK = {NETWORK: lambda rows, stride: sliding_windows(rows, WINDOW, stride)}
 
 
-def calibrated(training: np.ndarray, rows: np.ndarray, spread: np.ndarray) -> tuple[View, RowScores]:
+def calibrated(training: np.ndarray, rows: np.ndarray, spread: np.ndarray) -> tuple[View, np.ndarray]:
     """Return a view of windows that are their own residuals, and the scores of normal rows."""
-    view = NetworkView.fit(TrainingWindows(training, training, training, spread, VALUE_ROUNDING, spread > 0))
-    views, scored = calibrate({"network": view}, WITHOUT_NETWORK, rows, np.zeros(len(rows), np.int32))
-    return views["network"], scored
+    known = TrainingWindows(training, training, training, spread, VALUE_ROUNDING, spread > 0)
+    segment = np.zeros(len(rows), np.int32)
+    found = calibrate({"network": NetworkView.fit(known)}, WITHOUT_NETWORK, rows, segment, known)
+    assert not found.outliers
+    return found.views["network"], found.scores
 
 
 def test_hardly_any_normal_row_has_a_score_above_one() -> None:
@@ -229,12 +231,12 @@ def test_hardly_any_normal_row_has_a_score_above_one() -> None:
     training = random.normal(0, small_and_large, (500, WINDOW, 2)).astype(np.float32)
     rows = random.normal(0, small_and_large, (2000, 2)).astype(np.float32)
     rows[:50, 0] = np.nan
-    view, scored = calibrated(training, rows, small_and_large**2)
-    again, final = all_scores(Scorer([view], WITHOUT_NETWORK), rows)
-    np.testing.assert_allclose(again.scores, scored.scores, rtol=1e-9)
-    assert np.isnan(scored.scores).tolist() == [True] * 4 + [False] * 1996
-    assert np.mean(scored.scores > 1) <= 0.001
-    assert np.nanmax(scored.scores) > 0.5
+    view, scores = calibrated(training, rows, small_and_large**2)
+    scored, final = all_scores(Scorer([view], WITHOUT_NETWORK), rows)
+    np.testing.assert_allclose(scored.scores, scores, rtol=1e-9)
+    assert np.isnan(scores).tolist() == [True] * 4 + [False] * 1996
+    assert np.mean(scores > 1) <= 0.001
+    assert np.nanmax(scores) > 0.5
     assert np.median(final) == pytest.approx(1, rel=1e-6)
     assert np.nanmean(scored.errors, axis=0) == pytest.approx([1, 1], rel=0.1)
     units = view.calibration.units
@@ -247,21 +249,21 @@ def test_calibration_of_a_constant_column_ranks_its_changes_first() -> None:
     random = np.random.default_rng(0)
     training = random.normal(0, [1, 1e-7], (300, WINDOW, 2)).astype(np.float32)
     rows = random.normal(0, [1, 1e-7], (400, 2)).astype(np.float32)
-    view, scored = calibrated(training, rows, np.array([1.0, 0]))
-    assert np.isfinite(scored.scores[4:]).all()
+    view, scores = calibrated(training, rows, np.array([1.0, 0]))
+    assert np.isfinite(scores[4:]).all()
     changed = rows.copy()
     # This is a hundredth of what one of the errors of the other column would need.
     changed[200, 1] = 0.2
     found, final = all_scores(Scorer([view], WITHOUT_NETWORK), changed)
-    assert found.scores[200:205].min() > 2 * np.nanmax(scored.scores)
+    assert found.scores[200:205].min() > 2 * np.nanmax(scores)
     assert final[196:205].min() > 5 * np.delete(final, range(196, 205)).max()
     assert found.errors[200].argmax() == 1
 
 
 def test_calibration_of_a_constant_series_has_finite_scores_of_about_zero() -> None:
     training, rows = np.zeros((300, WINDOW, 1), np.float32), np.zeros((400, 1), np.float32)
-    view, scored = calibrated(training, rows, np.zeros(1))
-    assert not scored.scores[4:].any()
+    view, scores = calibrated(training, rows, np.zeros(1))
+    assert not scores[4:].any()
     assert view.calibration.units == (MIN_UNIT,) * 3
     rows[200] = 3
     found, final = all_scores(Scorer([view], WITHOUT_NETWORK), rows)
@@ -276,8 +278,8 @@ def test_calibration_of_a_constant_series_has_finite_scores_of_about_zero() -> N
 
 def test_calibration_without_normal_scores_has_no_units() -> None:
     rows = np.full((20, 1), np.nan, np.float32)
-    view, scored = calibrated(np.ones((9, WINDOW, 1), np.float32), rows, np.ones(1))
-    assert np.isnan(scored.scores).all()
+    view, scores = calibrated(np.ones((9, WINDOW, 1), np.float32), rows, np.ones(1))
+    assert np.isnan(scores).all()
     assert view.calibration.units == Units(1, 1, 1)
 
 

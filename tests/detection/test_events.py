@@ -93,7 +93,7 @@ def test_events_by_hand() -> None:
             begun=3.0,
             score=5.0,
             p=1 / 6,
-            shares=(0.25, 0.75),
+            errors=(1.5 + 2.5 / 3, 4.5 + 7.5 / 3),
             provisional=False,
         ),
         Event(
@@ -105,7 +105,7 @@ def test_events_by_hand() -> None:
             begun=2.0,
             score=2.0,
             p=1 / 3,
-            shares=(0.25, 0.75),
+            errors=(1.0, 3.0),
             provisional=True,
         ),
     ]

@@ -270,7 +270,7 @@ def test_fit_warns_about_table_findings(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_detector_finds_the_event_and_its_cause(fitted: AnomalyDetector) -> None:
     events = fitted.detect(BAD)
-    names = ["start", "end", "peak", "alarm", "score", "p", "provisional", "share flow", "share heat"]
+    names = ["start", "end", "peak", "alarm", "kind", "score", "p", "provisional", "share flow", "share heat"]
     assert list(events) == names
     assert events["alarm"].isin(BAD.index[BROKEN]).all()
     assert events["alarm"][0] == BAD.index[BROKEN][0]

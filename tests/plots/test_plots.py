@@ -287,7 +287,7 @@ def test_detection_figure_shows_series_and_columns_of_its_events() -> None:
     shares = (0.0, 0.0, 0.1, 0.1, 0.1, 0.1, 0.1, 0.5)
     found = SimpleNamespace(
         prepared=SimpleNamespace(grid=grid, table=table),
-        events=[event_of(25, 27, shares=shares)],
+        events=[event_of(25, 27, errors=shares)],
         rows=SimpleNamespace(scores=np.full(rows, 0.5)),
         threshold=SimpleNamespace(value=2.0),
     )

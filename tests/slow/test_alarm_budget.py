@@ -61,20 +61,18 @@ def _calibrated(series: Array, windows: int) -> tuple[Array, Array, Array]:
         return components.residuals(sliding_windows(part, WINDOW, stride))
 
     sample = sliding_windows(training, WINDOW)
-    view = NetworkView.fit(
-        TrainingWindows(
-            windows=sample,
-            sample=sample,
-            residuals=residuals(training, 1),
-            spread=np.ones(1),
-            rounding=VALUE_ROUNDING,
-            continuous=np.ones(1, bool),
-        )
+    known = TrainingWindows(
+        windows=sample,
+        sample=sample,
+        residuals=residuals(training, 1),
+        spread=np.ones(1),
+        rounding=VALUE_ROUNDING,
+        continuous=np.ones(1, bool),
     )
     sources, one = {NETWORK: residuals}, np.zeros(len(normal))
-    views, scored = calibrate({"network": view}, sources, normal, one)
-    found = Scorer(list(views.values()), sources).score_rows(later, np.zeros(len(later)))
-    return scored.scores, found.scores, found.errors
+    fitted = calibrate({"network": NetworkView.fit(known)}, sources, normal, one, known)
+    found = Scorer(list(fitted.views.values()), sources).score_rows(later, np.zeros(len(later)))
+    return fitted.scores, found.scores, found.errors
 
 
 def _count_alarms(scores: Array, errors: Array, threshold: Threshold) -> int:

@@ -94,7 +94,7 @@ def test_change_of_a_constant_series_is_an_anomaly() -> None:
     data = Data(*splits, fit_scale("standard", rows), Source("t", "", ""))
     config = Series(data="x.csv", window=WINDOW, code=2, units=3)
     model = KerasNetwork(build_model(config, data))
-    normal, *_ = reconstruction.fit_detector(model, data, config, reconstruction.principal_components(data, 2))
+    (normal, *_), _ = reconstruction.fit_detector(model, data, config, reconstruction.principal_components(data, 2))
     threshold = normal.threshold(parse_threshold("quantile:0.99")).value
     changed = rows.copy()
     changed[150:156] += 0.001
@@ -113,7 +113,7 @@ def test_columns_that_are_constant_in_validation_rows_differ_from_those_that_nev
     splits = (Split(part, np.arange(len(part) - 4), 5, np.zeros(len(part), np.int32)) for part in parts)
     data = Data(*splits, fixed_scale(), Source("t", "", ""))
     config = Series(data="x.csv", window=5, code=2, units=3)
-    _, pca, _ = reconstruction.fit_detector(
+    (_, pca, _), _ = reconstruction.fit_detector(
         KerasNetwork(build_model(config, data)), data, config, reconstruction.principal_components(data, 2)
     )
     # The columns have a standard deviation of 1 in the training rows.

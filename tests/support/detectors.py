@@ -86,7 +86,7 @@ def normal_scores(calibration: Calibration, scores: Array, step: int = 0) -> Nor
 
 def event_of(first: int, last: int, **facts: Any) -> Event:
     """Return an event of one column whose first row is the peak and the alarm."""
-    score = {"begun": 1.0, "score": 1.0, "p": 0.1, "shares": (1.0,), "provisional": False}
+    score = {"begun": 1.0, "score": 1.0, "p": 0.1, "errors": (1.0,), "provisional": False}
     return Event(**{"kind": ANOMALY, "first": first, "last": last, "peak": first, "alarm": first} | score | facts)
 
 

@@ -1,6 +1,6 @@
 """Reconstruction of the windows of a table, and detection of anomalies, which are reconstructed badly."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ from lstm_ae.arrays import Array
 from lstm_ae.config import Series
 from lstm_ae.config.threshold import Rule, parse_threshold
 from lstm_ae.data.scaling import Scale
+from lstm_ae.data.time_zones import format_time
 from lstm_ae.data.windows import Data, Split, evenly_spaced
 from lstm_ae.detection.baselines import (
     MAX_VALUES,
@@ -22,6 +23,7 @@ from lstm_ae.detection.baselines import (
 )
 from lstm_ae.detection.calibration import NormalScores, calibrate, default_rule
 from lstm_ae.detection.row_means import Residuals, batch_size, sliding_windows
+from lstm_ae.detection.screening import Outlier
 from lstm_ae.detection.views import (
     NETWORK,
     VALUE_ROUNDING,
@@ -35,6 +37,7 @@ from lstm_ae.detection.views import (
 )
 from lstm_ae.evaluation import Evaluation, Metric, Metrics, Verdict, mean_over_batches, sample_means
 from lstm_ae.formatting import format_count
+from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.model_store import History
 from lstm_ae.models.network import Network
 from lstm_ae.models.sliding import slide
@@ -58,6 +61,9 @@ ROUNDING = 1e-5
 
 # Principal components at which a detector starts; docs/pages/results/tables.md compares them with a random start.
 LINKED_COMPONENTS = 3
+
+# Largest number of outliers that a note names.
+MAX_NAMED_OUTLIERS = 5
 
 # Largest number of training windows to which a detector is calibrated.
 MAX_CALIBRATION_WINDOWS = 4096
@@ -181,8 +187,12 @@ class MahalanobisScores(NormalScores):
 
 def fit_detector(
     model: Network, data: Data, config: Series, components: PrincipalComponents
-) -> tuple[NormalScores, PcaScores, MahalanobisScores]:
-    """Fit the views on the training split and calibrate them on the validation split, and so the baselines."""
+) -> tuple[tuple[NormalScores, PcaScores, MahalanobisScores], list[Outlier]]:
+    """Fit the views on the training split and calibrate them on the validation split, and so the baselines.
+
+    Returns:
+        The detector with its baselines, and the rows of the validation split that were left out.
+    """
     scale, step = data.scale, config.step
     data = data.in_common_scale
     split, segment = data.validation, data.validation.segment_ids()
@@ -199,20 +209,22 @@ def fit_detector(
     )
     facts = {"segment": segment, "window": split.span, "step": step.nanoseconds if step else 0, "scale": scale}
 
-    def calibrated(views: Mapping[str, View], sources: Mapping[str, Residuals]) -> dict[str, Any]:
-        fitted, scored = calibrate(views, sources, split.series, segment)
-        return {"views": fitted, "scores": scored.scores, **facts}
+    def calibrated(
+        views: Mapping[str, View], sources: Mapping[str, Residuals], training: TrainingWindows
+    ) -> tuple[dict[str, Any], list[Outlier]]:
+        found = calibrate(views, sources, split.series, segment, None if config.keep_outliers else training)
+        return {"views": found.views, "scores": found.scores, **facts}, found.outliers
 
     values = sliding_residuals(_unchanged, data.scale, split.span)
     residuals = slide(model, config, repeated=True).residuals
     by_components = sliding_residuals(components.residuals, data.scale, split.span)
-    pca = NetworkView.fit(training._replace(residuals=_in_batches(components.residuals, sample)))
+    of_pca = training._replace(residuals=_in_batches(components.residuals, sample))
     mahalanobis = replace(WindowsView.fit(training), ranks=True)
-    return (
-        NormalScores(**calibrated(fit_views(training, config.views), {NETWORK: residuals, VALUES: values})),
-        PcaScores(**calibrated({"network": pca}, {NETWORK: by_components}), components=components),
-        MahalanobisScores(**calibrated({"windows": mahalanobis}, {VALUES: values})),
-    )
+    normal, outliers = calibrated(fit_views(training, config.views), {NETWORK: residuals, VALUES: values}, training)
+    by_pca, _ = calibrated({"network": NetworkView.fit(of_pca)}, {NETWORK: by_components}, of_pca)
+    by_distance, _ = calibrated({"windows": mahalanobis}, {VALUES: values}, training)
+    artifacts = NormalScores(**normal), PcaScores(**by_pca, components=components), MahalanobisScores(**by_distance)
+    return artifacts, outliers
 
 
 def _in_batches(function: WindowFunction, windows: Array) -> Array:
@@ -266,11 +278,45 @@ def fit_artifacts(config: Series, model: Network, data: Data, evaluation: Evalua
     """Return the calibration of anomaly detection, or the principal components for other tasks."""
     if config.task != "anomaly":
         return FittedArtifacts((ReconstructionBaseline(evaluation.fitted, data.scale),))
-    artifacts = fit_detector(model, data, config, evaluation.fitted)
+    artifacts, outliers = fit_detector(model, data, config, evaluation.fitted)
     rule = threshold_rule(config, artifacts[0], dated=data.validation.time is not None)
     threshold = artifacts[0].threshold(rule)
     record = {"value": threshold.value, "rule": str(threshold.rule), "how": threshold.how}
-    return FittedArtifacts(artifacts, {"threshold": record | {"alarms_a_row": list(threshold.alarms)}})
+    metrics: JsonObject = {"threshold": record | {"alarms_a_row": list(threshold.alarms)}}
+    if outliers:
+        metrics["outliers"] = [_outlier_facts(outlier, data) for outlier in outliers]
+        metrics["notes"] = [*evaluation.notes, _describe_outliers(metrics["outliers"])]
+    return FittedArtifacts(artifacts, metrics)
+
+
+def _outlier_facts(outlier: Outlier, data: Data) -> JsonObject:
+    """Return what is said of rows that were left out."""
+    split = data.validation
+
+    def place(row: int) -> str:
+        if split.time is None:
+            return str(row)
+        return format_time(int(split.time[row].astype("datetime64[ns]").astype(np.int64)), data.clock)
+
+    line = 0 if split.line is None else int(split.line[outlier.first])
+    series = {"series": data.symbols[line]} if len(data.symbols) > line > 0 else {}
+    ends = {"start": place(outlier.first), "end": place(outlier.last)}
+    return {**series, **ends, "column": data.feature_names[outlier.column], "times_usual": outlier.times}
+
+
+def _describe_outliers(outliers: Sequence[JsonMapping]) -> str:
+    """Return a sentence on the rows that were left out, and what to do."""
+    texts = []
+    for each in outliers[:MAX_NAMED_OUTLIERS]:
+        ends = each["start"] if each["start"] == each["end"] else f"{each['start']} to {each['end']}"
+        series = f"{each['series']}: " if "series" in each else ""
+        texts.append(f"{series}{ends} ({each['column']}, {each['times_usual']:.3g} times the usual highest score)")
+    more = len(outliers) - len(texts)
+    texts += [f"{more} more (see outliers in metrics.json)"] if more else []
+    return (
+        f"Left out of the normal rows as outliers: {'; '.join(texts)}. This is right if they are anomalies; if such "
+        "rows are normal, train with --keep-outliers"
+    )
 
 
 def evaluate(model: Network, data: Data) -> Evaluation:
