@@ -110,7 +110,7 @@ def screen(
     kept = Screened(series, scored, [])
     outliers, within = list[Outlier](), 0
     enough = WITHIN if len(series) < MANY_WINDOWS * window else 1
-    while within < enough and len(outliers) < MAX_STRETCHES and not np.isnan(scored.own).all():
+    while within < enough and len(outliers) < MAX_STRETCHES and not np.isnan(scored.own).all(axis=0).any():
         outlier, is_far = _find_farthest(scored, usual, segment)
         outliers.append(outlier)
         series = series.copy()
@@ -133,15 +133,16 @@ def screen(
         scored = scored._replace(
             distances=np.where(left, np.nan, scored.distances), own=np.where(left, np.nan, scored.own)
         )
-    return Screened(series, scored, _merge(outliers))
+    return Screened(series, scored, _merge(outliers, segment))
 
 
-def _merge(outliers: Iterable[Outlier]) -> list[Outlier]:
-    """Return outliers in the order of the rows; those of one block of errors are one."""
+def _merge(outliers: Iterable[Outlier], segment: Array) -> list[Outlier]:
+    """Return outliers in the order of the rows; those as near as in a block of errors are one."""
     merged = list[Outlier]()
     for outlier in sorted(outliers):
-        if merged and outlier.first - merged[-1].last <= ERROR_ROWS:
-            before = merged.pop()
+        before = merged[-1] if merged else None
+        if before and outlier.first - before.last <= ERROR_ROWS and segment[before.last] == segment[outlier.first]:
+            merged.pop()
             clearest = max(before, outlier, key=lambda each: each.times)
             merged.append(clearest._replace(first=before.first, last=max(before.last, outlier.last)))
         else:
